@@ -1,0 +1,25 @@
+/* An IP address and port, without any socket type. */
+#ifndef BASE_IP_H
+#define BASE_IP_H
+
+#include "base/buf.h"
+
+enum ip_family { IP_NONE = 0, IP_V4 = 4, IP_V6 = 6 };
+
+struct ip_addr {
+    uint8_t family;    /* enum ip_family */
+    uint16_t port;     /* host order */
+    uint8_t bytes[16]; /* network order; the first 4 for IPv4. An IPv4-mapped IPv6 address is kept as IPv4. */
+};
+
+enum { IP_TEXT_MAX = 46 }; /* longest text with its NUL, without a port */
+
+/* "192.0.2.1", or IPv6 as RFC 5952 writes it. BRANT_ESTATE for IP_NONE. */
+int ip_format(const struct ip_addr *a, char out[IP_TEXT_MAX]);
+/* Dotted quad, or IPv6 in any form of RFC 4291 2.2, without zone or brackets; the port becomes 0.
+ * BRANT_ESYNTAX. */
+int ip_parse(struct span text, struct ip_addr *ret);
+bool ip_is_loopback(const struct ip_addr *a);
+bool ip_eq(const struct ip_addr *a, const struct ip_addr *b); /* ports are not compared */
+
+#endif
