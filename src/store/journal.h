@@ -1,0 +1,101 @@
+/* The journal: segment files of checksummed records, append-only (docs/disk.md has the format).
+ *
+ * One thread appends (the writer); any thread may read what is durable. A record is durable, and may be
+ * acknowledged, applied or shown, only after the journal_sync that follows its append answered BRANT_OK.
+ * After the first failed write or sync the journal is dead: every later append and sync answers BRANT_EIO
+ * and the process has to end; nothing is ever appended behind bytes of unknown state. */
+#ifndef STORE_JOURNAL_H
+#define STORE_JOURNAL_H
+
+#include "base/buf.h"
+#include "os/fs.h"
+
+struct journal;
+
+struct journal_config {
+    uint64_t segment_bytes;    /* a segment is closed when the next batch would pass this */
+    uint32_t record_bytes_max; /* payload maximum of one record */
+};
+
+/* Where a payload, or a part of it, lies. */
+struct journal_place {
+    uint32_t segment;
+    uint32_t length;
+    uint64_t offset; /* from the start of the segment file */
+};
+
+struct journal_record {
+    uint64_t seq;  /* 1, 2, 3 … without gaps, in order over all segments */
+    uint16_t type; /* store/record.h */
+    uint16_t version;
+    struct span payload;        /* valid until the next call on the iterator */
+    struct journal_place place; /* of the payload */
+};
+
+/* What recovery found; shown in the log and by `brant store check`. */
+struct journal_recovery {
+    uint64_t last_seq;        /* of the last valid record */
+    uint64_t durable_seq;     /* the durable mark found: synced for certain before the restart */
+    uint64_t records_copied;  /* records behind the mark that were copied into a new segment and synced */
+    uint64_t torn_bytes;      /* a torn tail that was cut */
+    uint32_t damaged_records; /* bad records with valid ones behind them: isolated, their seq numbers are
+                                 missing */
+    uint64_t damaged_first_seq;
+    bool read_only; /* the new segment could not be synced: appends answer BRANT_EIO */
+};
+
+/* Opens "journal/" under fs (made when missing), recovers (DESIGN §4 rule 5), and starts a fresh segment for
+ * appends. BRANT_ECORRUPT when the segments contradict each other, BRANT_EUNSUPPORTED for a newer format. */
+int journal_open(struct os_fs *fs, const struct journal_config *config, struct journal **ret,
+                 struct journal_recovery *ret_recovery);
+void journal_free(struct journal *j);
+
+/* Adds one record, made of pieces, to the batch in memory. The batch starts with the first append after a
+ * sync. Gives the record's number and the place its payload will have (pieces are contiguous there).
+ * BRANT_ELIMIT: over record_bytes_max. BRANT_ENOSPACE: no room for a new segment (the batch stays as it was);
+ * with use_reserve the preallocated spare segment may be used, so deletes work at 0 bytes free. BRANT_EIO:
+ * dead. */
+int journal_append(struct journal *j, uint16_t type, uint16_t version, const struct span *pieces,
+                   size_t count, bool use_reserve, uint64_t *ret_seq, struct journal_place *ret_place);
+
+/* Writes the batch and waits until it is durable. Nothing to do is BRANT_OK. BRANT_EIO: dead from here on. */
+int journal_sync(struct journal *j);
+
+uint64_t journal_last_seq(const struct journal *j);    /* last appended, synced or not */
+uint64_t journal_durable_seq(const struct journal *j); /* last durable */
+
+/* Reads a part of a durable payload; any thread. BRANT_ENOTFOUND: the segment is gone (compacted): the caller
+ * looks the place up again. BRANT_EIO, BRANT_ECORRUPT (outside the segment). The bytes are not verified here:
+ * journal_verify does, for a whole record. */
+int journal_read(struct journal *j, const struct journal_place *place, void *data);
+/* Reads the whole record around a payload place and checks its checksum: BRANT_ECORRUPT when it is damaged.
+ */
+int journal_verify(struct journal *j, const struct journal_place *payload);
+
+/* Iterates over durable records in order, from the record with number from_seq (or the first behind it). */
+struct journal_iter;
+int journal_iterate(struct journal *j, uint64_t from_seq, struct journal_iter **ret);
+/* BRANT_OK, BRANT_ENOTFOUND at the end, BRANT_ECORRUPT for a damaged place (the next call goes on behind it),
+ * BRANT_EIO. */
+int journal_iter_next(struct journal_iter *it, struct journal_record *ret);
+void journal_iter_free(struct journal_iter *it);
+
+struct journal_segment {
+    uint32_t id;
+    uint64_t first_seq, last_seq; /* last_seq < first_seq: no records */
+    uint64_t bytes;               /* used */
+    bool open;                    /* appended to now; never retired */
+};
+/* Segments in order of id; the count, at most max are written. */
+size_t journal_segments(struct journal *j, struct journal_segment *ret, size_t max);
+/* Forgets and deletes a closed segment, and makes that durable. Only after everything it held has been
+ * emitted again, synced, applied and checkpointed (rule 7). Readers inside it finish first. */
+int journal_retire(struct journal *j, uint32_t segment);
+/* Closes the open segment, so that it can be compacted; the next append starts a new one. */
+int journal_roll(struct journal *j);
+
+/* A lease against journal_retire, for backups: while any is held nothing is retired (BRANT_ETRYLATER). */
+void journal_lease_take(struct journal *j);
+void journal_lease_drop(struct journal *j);
+
+#endif
