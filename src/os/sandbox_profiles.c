@@ -36,7 +36,7 @@ const char *const sandbox_calls_base[] = {
 const char *const sandbox_calls_accept[] = { "accept4", "accept", NULL };
 
 const char *const sandbox_calls_files[] = {
-    "openat", "open", "pread64", "pwrite64", "preadv", "pwritev", "ftruncate", "fallocate", "fsync", "fdatasync",
+    "openat", "openat2", "open", "pread64", "pwrite64", "preadv", "pwritev", "ftruncate", "fallocate", "fsync", "fdatasync",
     "sync_file_range", "fadvise64", "copy_file_range", "rename", "renameat", "renameat2", "unlink", "unlinkat", "link",
     "linkat", "mkdir", "mkdirat", "rmdir", "stat", "lstat", "fstat", "newfstatat", "statx", "access", "faccessat",
     "faccessat2", "readlink", "readlinkat", "getdents64", "getcwd", "fchmod", "fchown", "flock", "statfs", "fstatfs",
@@ -52,7 +52,7 @@ const char *const sandbox_calls_connect[] = { "connect", "bind", NULL };
 
 /* Answered with EACCES in a profile that does not list them: libraries look for files and do without. */
 const char *const sandbox_calls_denied[] = {
-    "openat", "open", "stat", "lstat", "fstat", "newfstatat", "statx", "access", "faccessat", "faccessat2", "readlink",
+    "openat", "openat2", "open", "stat", "lstat", "fstat", "newfstatat", "statx", "access", "faccessat", "faccessat2", "readlink",
     "readlinkat", "getcwd", "getdents64", "statfs", "fstatfs", "clone3", "setpriority", "sched_setscheduler",
     NULL };
 /* clang-format on */
