@@ -1,0 +1,69 @@
+/* The sessions of all roles: who is connected from where, who is logged in, who holds a maildrop.
+ *
+ * A session is known by the channel it came by and the id its role chose, so that one role instance can
+ * never name a session of another. Connections are counted per source (IPv4 address, IPv6 /64) and in all,
+ * for each service. The lock on a maildrop is exclusive; it goes with its session, and a session goes with
+ * its channel. */
+#ifndef ROLES_STORE_SESSIONS_H
+#define ROLES_STORE_SESSIONS_H
+
+#include "base/map.h"
+#include "ipc/messages.h"
+
+struct sessions_limits {
+    uint32_t per_source[IPC_SERVICE_COUNT];
+    uint32_t total[IPC_SERVICE_COUNT];
+};
+
+struct session {
+    struct ipc_id id;
+    struct session_owner *owner;
+    uint8_t service; /* enum ipc_service */
+    struct ip_addr source;
+    uint64_t account;            /* 0: nobody is logged in */
+    bool login_pending;          /* a LOGIN is being checked */
+    bool maildrop_held;          /* this session has the lock of its account's maildrop */
+    uint64_t serial;             /* never used twice: finds the session again when a slow answer comes */
+    struct session *prev, *next; /* of the same channel */
+};
+
+/* The part of a channel that its sessions hang on; zeroed at start, emptied by sessions_close_all. */
+struct session_owner {
+    uint64_t channel; /* number of the channel, never used twice */
+    struct session *first;
+    size_t count;
+};
+
+struct sessions {
+    struct sessions_limits limits;
+    struct map by_id, by_serial, by_account; /* struct session; by_account: who holds the maildrop */
+    struct map sources;                      /* struct source_count */
+    uint32_t total[IPC_SERVICE_COUNT];
+    uint64_t last_serial;
+};
+
+void sessions_init(struct sessions *s, const struct sessions_limits *limits, struct map_key key);
+void sessions_done(struct sessions *s); /* every session must have been closed */
+
+/* New limits hold for sessions opened from now on. */
+void sessions_set_limits(struct sessions *s, const struct sessions_limits *limits);
+
+/* BRANT_ELIMIT: too many of this source, or in all. BRANT_EEXISTS: the channel has a session of that id.
+ * BRANT_ESYNTAX: no such service. `limited` false admits it over the limits: it was admitted by the store
+ * before this one. */
+int sessions_open(struct sessions *s, struct session_owner *owner, const struct ipc_id *id, uint8_t service,
+                  const struct ip_addr *source, bool limited, struct session **ret);
+struct session *sessions_find(const struct sessions *s, const struct session_owner *owner,
+                              const struct ipc_id *id);
+struct session *sessions_find_serial(const struct sessions *s, uint64_t serial);
+void sessions_close(struct sessions *s, struct session *session);
+void sessions_close_all(struct sessions *s, struct session_owner *owner);
+
+/* Takes the lock of the maildrop of session->account. BRANT_ESTATE: another session holds it. */
+int sessions_maildrop_lock(struct sessions *s, struct session *session);
+
+/* The bytes that stand for a source: family, then the IPv4 address or the IPv6 /64. */
+enum { SESSIONS_SOURCE_KEY_MAX = 9 };
+size_t sessions_source_key(const struct ip_addr *source, uint8_t ret[SESSIONS_SOURCE_KEY_MAX]);
+
+#endif
