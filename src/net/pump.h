@@ -1,0 +1,52 @@
+/* The pump joins a stream and a pure protocol engine, the same for every protocol.
+ *
+ * It gives the engine what has arrived, writes out what it has to say, calls it when its time is up, and ends
+ * the connection when it has finished. The engine's side is the table below, filled by the role's glue; the
+ * glue handles the engine's events inside `feed`, and calls net_pump_kick when an answer came from
+ * elsewhere. Nothing here knows a protocol.
+ *
+ * Back-pressure: an engine that takes less than it is offered is offered the rest again after a kick, more
+ * room for output, or a timeout; meanwhile the stream's bound stops reading. */
+#ifndef NET_PUMP_H
+#define NET_PUMP_H
+
+#include "net/stream.h"
+
+#define NET_PUMP_NEVER UINT64_MAX
+
+struct net_pump_ops {
+    /* Takes bytes from the front of `in` (which may be empty: then only carries on with what it has) and
+     * handles all events that are due. Returns how many bytes were taken. */
+    size_t (*feed)(void *session, struct span in, uint64_t now_ms);
+    /* The peer has ended its stream; called once, when everything before it was taken. */
+    void (*eof)(void *session, uint64_t now_ms);
+    /* What is to be written, and how much of it was. */
+    struct span (*output)(void *session);
+    void (*sent)(void *session, size_t len, uint64_t now_ms);
+    /* When `timeout` is to be called: monotonic milliseconds, or NET_PUMP_NEVER. */
+    uint64_t (*deadline_ms)(void *session, uint64_t now_ms);
+    void (*timeout)(void *session, uint64_t now_ms);
+    /* Nothing more will be fed or answered: write the output that is left and close. */
+    bool (*finished)(void *session);
+    /* The last call; the connection is closed and the pump is freed behind it. */
+    void (*ended)(void *session, enum net_stream_end end);
+};
+
+struct net_pump;
+
+/* Takes over fd. ops is borrowed; session belongs to the caller until `ended`. The first `feed` (empty) comes
+ * from the loop, so that a greeting goes out without waiting for input. */
+struct net_pump *net_pump_new(struct net_loop *loop, int fd, const struct net_stream_conf *conf,
+                              const struct net_pump_ops *ops, void *session);
+
+/* Something outside changed (an answer arrived): run again, soon, from the loop. Safe from anywhere in the
+ * loop's thread, callbacks included. */
+void net_pump_kick(struct net_pump *p);
+
+/* Changes the bound on what is read ahead. */
+void net_pump_input_max(struct net_pump *p, size_t bytes);
+
+/* Closes at once, without `ended`. Not from inside the ops. */
+void net_pump_abort(struct net_pump *p);
+
+#endif

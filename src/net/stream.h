@@ -1,0 +1,57 @@
+/* A TCP connection to a client: buffered both ways, bounded both ways.
+ *
+ * Input is read only up to input_max and left in the socket beyond that, so a slow consumer slows the peer.
+ * Output is gathered up to output_max; a peer that takes none of it for output_timeout_ms is cut off.
+ * Ending is one function with a reason: what is queued is sent, the peer's last bytes are swallowed for a
+ * moment (so that a reset does not destroy our last reply), then the connection is closed. */
+#ifndef NET_STREAM_H
+#define NET_STREAM_H
+
+#include "base/span.h"
+#include "net/loop.h"
+
+enum net_stream_end {
+    NET_STREAM_FINISHED, /* net_stream_finish was called and everything was delivered or given up */
+    NET_STREAM_LOST,     /* the peer is gone: reset, or an error of the network */
+    NET_STREAM_STALLED   /* the peer took no output for too long */
+};
+
+struct net_stream_conf {
+    size_t input_max_bytes;
+    size_t output_max_bytes;
+    uint64_t output_timeout_ms;
+};
+
+struct net_stream;
+
+struct net_stream_ops {
+    void (*readable)(void *context); /* there is more input than before */
+    void (*writable)(void *context); /* there is more room for output than before */
+    void (*eof)(void *context);      /* the peer has sent all it will; output still works */
+    /* The last call; the owner frees the stream, here or later. */
+    void (*ended)(void *context, enum net_stream_end end);
+};
+
+/* Takes over a connected, non-blocking fd. ops is borrowed for the stream's life. Callbacks come from the
+ * loop only, never from within the functions below. */
+struct net_stream *net_stream_new(struct net_loop *loop, int fd, const struct net_stream_conf *conf,
+                                  const struct net_stream_ops *ops, void *context);
+void net_stream_free(
+    struct net_stream *s); /* closes at once; may be called from callbacks; NULL is allowed */
+
+/* The first contiguous piece of what has arrived, empty when there is none; valid until the consume. */
+struct span net_stream_input(struct net_stream *s);
+void net_stream_consume(struct net_stream *s, size_t len);
+/* Changes the bound, for instance when a peer has earned more than a stranger gets. */
+void net_stream_input_max(struct net_stream *s, size_t bytes);
+
+/* Bytes that net_stream_write will take now. */
+size_t net_stream_room(const struct net_stream *s);
+/* Queues up to room bytes; returns how many. */
+size_t net_stream_write(struct net_stream *s, struct span bytes);
+size_t net_stream_queued(const struct net_stream *s);
+
+/* No more input is wanted and no more output comes: deliver what is queued, then end with FINISHED. */
+void net_stream_finish(struct net_stream *s);
+
+#endif
