@@ -4,8 +4,9 @@
  * Paths are relative to one root directory, use '/', never contain "..", and never follow a symbolic link
  * (openat2 with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS). Files with more than one link are refused.
  * All calls may be made from any thread; one os_file may be read by several threads at once.
- * Errors: BRANT_EIO (logged by the caller, errno is kept in *os_fs_errno*), BRANT_ENOSPACE, BRANT_ENOTFOUND,
- * BRANT_EEXISTS, BRANT_EREFUSED (a link where a file should be). */
+ * Errors: BRANT_EIO (logged by the caller; os_fs_errno tells more), BRANT_ENOSPACE, BRANT_ENOTFOUND,
+ * BRANT_EEXISTS, BRANT_EREFUSED (a link, or no plain file, where a file should be), BRANT_ETRYLATER (out of
+ * descriptors). */
 #ifndef OS_FS_H
 #define OS_FS_H
 
@@ -49,6 +50,9 @@ int os_fs_list(struct os_fs *fs, const char *path, struct buf *out);
 int os_fs_free_bytes(struct os_fs *fs, uint64_t *ret);
 /* Takes the lock file; BRANT_ESTATE when another process holds it. Held until the os_fs is freed. */
 int os_fs_lock(struct os_fs *fs, const char *path);
+
+/* Random bytes: the kernel's, or the simulated disk's seeded ones. */
+void os_fs_random(struct os_fs *fs, void *data, size_t len);
 
 /* The name of the SQLite VFS that works on these files; NULL means SQLite's own default VFS with the root
  * as current directory. */

@@ -15,6 +15,7 @@ struct journal;
 struct journal_config {
     uint64_t segment_bytes;    /* a segment is closed when the next batch would pass this */
     uint32_t record_bytes_max; /* payload maximum of one record */
+    bool accept_missing;       /* open although a whole segment is missing; what it held is lost */
 };
 
 /* Where a payload, or a part of it, lies. */
@@ -26,7 +27,7 @@ struct journal_place {
 
 struct journal_record {
     uint64_t seq;  /* 1, 2, 3 … without gaps, in order over all segments */
-    uint16_t type; /* store/record.h */
+    uint16_t type; /* store/record.h; 0 is the journal's own */
     uint16_t version;
     struct span payload;        /* valid until the next call on the iterator */
     struct journal_place place; /* of the payload */
@@ -41,20 +42,27 @@ struct journal_recovery {
     uint32_t damaged_records; /* bad records with valid ones behind them: isolated, their seq numbers are
                                  missing */
     uint64_t damaged_first_seq;
-    bool read_only; /* the new segment could not be synced: appends answer BRANT_EIO */
+    uint32_t damaged_behind_mark; /* of these: torn in the last batch perhaps, and then never acknowledged */
+    uint32_t damaged_headers;     /* segment headers; their records are intact */
+    uint32_t damaged_lists;       /* copies of the list of segments; one is usual after a crash */
+    uint32_t missing_segments;
+    uint32_t missing_segment; /* the id of one of them */
+    bool read_only;           /* the new segment could not be synced: appends answer BRANT_EIO */
 };
 
-/* Opens "journal/" under fs (made when missing), recovers (DESIGN §4 rule 5), and starts a fresh segment for
- * appends. BRANT_ECORRUPT when the segments contradict each other, BRANT_EUNSUPPORTED for a newer format. */
+/* Opens "journal/" under fs (made when missing) and recovers (DESIGN §4 rule 5). Appends go to a fresh
+ * segment, made by recovery or by the first append. BRANT_ECORRUPT when a segment is missing (*ret_recovery
+ * names it), BRANT_EUNSUPPORTED for a newer format, BRANT_EIO. *ret_recovery is filled in either way. Only
+ * what lies behind the durable mark is read here: damage elsewhere is found by who reads it. */
 int journal_open(struct os_fs *fs, const struct journal_config *config, struct journal **ret,
                  struct journal_recovery *ret_recovery);
 void journal_free(struct journal *j);
 
 /* Adds one record, made of pieces, to the batch in memory. The batch starts with the first append after a
- * sync. Gives the record's number and the place its payload will have (pieces are contiguous there).
- * BRANT_ELIMIT: over record_bytes_max. BRANT_ENOSPACE: no room for a new segment (the batch stays as it was);
- * with use_reserve the preallocated spare segment may be used, so deletes work at 0 bytes free. BRANT_EIO:
- * dead. */
+ * sync; where it would not fit into the open segment any more, what waits is synced first. Gives the record's
+ * number and the place its payload will have (pieces are contiguous there). BRANT_ELIMIT: over
+ * record_bytes_max. BRANT_ENOSPACE: no room for a new segment (the batch stays as it was); with use_reserve
+ * the preallocated spare segment may be used, so deletes work at 0 bytes free. BRANT_EIO: dead. */
 int journal_append(struct journal *j, uint16_t type, uint16_t version, const struct span *pieces,
                    size_t count, bool use_reserve, uint64_t *ret_seq, struct journal_place *ret_place);
 
@@ -78,6 +86,8 @@ int journal_iterate(struct journal *j, uint64_t from_seq, struct journal_iter **
 /* BRANT_OK, BRANT_ENOTFOUND at the end, BRANT_ECORRUPT for a damaged place (the next call goes on behind it),
  * BRANT_EIO. */
 int journal_iter_next(struct journal_iter *it, struct journal_record *ret);
+/* After BRANT_ECORRUPT: the numbers of the records that are lost. */
+void journal_iter_lost(const struct journal_iter *it, uint64_t *ret_first, uint64_t *ret_last);
 void journal_iter_free(struct journal_iter *it);
 
 struct journal_segment {
@@ -91,7 +101,8 @@ size_t journal_segments(struct journal *j, struct journal_segment *ret, size_t m
 /* Forgets and deletes a closed segment, and makes that durable. Only after everything it held has been
  * emitted again, synced, applied and checkpointed (rule 7). Readers inside it finish first. */
 int journal_retire(struct journal *j, uint32_t segment);
-/* Closes the open segment, so that it can be compacted; the next append starts a new one. */
+/* Closes the open segment, so that it can be compacted; the next append starts a new one. Also good before
+ * journal_free at a clean end: the next opening has nothing to copy then. Syncs a waiting batch first. */
 int journal_roll(struct journal *j);
 
 /* A lease against journal_retire, for backups: while any is held nothing is retired (BRANT_ETRYLATER). */
