@@ -4,23 +4,20 @@
 #include <assert.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <pthread.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "base/codec.h"
 #include "base/err.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "os/random.h"
+#include "roles/store/workers.h"
 
-enum { THREADS_MAX = 8, SALT_BYTES = 16, HASH_BYTES = 32, MAC_BYTES = 32, NICE = 10 };
+enum { SALT_BYTES = 16, HASH_BYTES = 32, MAC_BYTES = 32, NICE = 10 };
 
 struct job {
-    struct job *next;
+    struct work work;
+    const struct passwords_config *config;
     struct passwords_result result;
     bool verify;
     bool always_wrong; /* checked against the dummy, for the time it takes */
@@ -29,10 +26,6 @@ struct job {
     uint8_t password[PASSWORDS_BYTES_MAX];
     size_t password_len;
     char verifier[PASSWORDS_VERIFIER_MAX];
-};
-
-struct job_list {
-    struct job *first, **end;
 };
 
 /* A right password that is remembered; the oldest is first in the list. */
@@ -44,50 +37,17 @@ struct known {
 
 struct passwords {
     struct passwords_config config;
-    pthread_t threads[THREADS_MAX];
-    unsigned thread_count;
-    int fd;
-
-    pthread_mutex_t lock; /* guards the four below */
-    pthread_cond_t wake;
-    struct job_list todo, done;
-    bool stop;
-
-    size_t pending; /* of the event loop, like everything below */
+    struct workers *workers;
     uint8_t cache_key[MAC_BYTES];
     char dummy[PASSWORDS_VERIFIER_MAX];
     struct map cache;
     struct known *oldest, *newest;
 };
 
-static void list_init(struct job_list *l)
+static void job_free(struct work *work)
 {
-    l->first = NULL;
-    l->end = &l->first;
-}
-
-static void list_push(struct job_list *l, struct job *job)
-{
-    job->next = NULL;
-    *l->end = job;
-    l->end = &job->next;
-}
-
-static struct job *list_pop(struct job_list *l)
-{
-    struct job *job = l->first;
-    if (!job)
-        return NULL;
-    l->first = job->next;
-    if (!l->first)
-        l->end = &l->first;
-    return job;
-}
-
-static void job_free(struct job *job)
-{
-    mem_wipe(job, sizeof *job);
-    free(job);
+    mem_wipe(work, sizeof(struct job)); /* work is its first member */
+    free(work);
 }
 
 /* ---- the threads ---- */
@@ -111,34 +71,15 @@ static void job_hash(const struct passwords_config *config, struct job *job)
     job->result.outcome = rc == ARGON2_OK ? PASSWORDS_HASHED : PASSWORDS_FAILED;
 }
 
-static void *work(void *context)
+static void job_run(struct work *work, void *state)
 {
-    struct passwords *p = context;
-    /* Mail goes first; a hash may wait. Without the right to be nicer it is only less nice. */
-    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
-    pthread_mutex_lock(&p->lock);
-    for (;;) {
-        while (!p->todo.first && !p->stop)
-            pthread_cond_wait(&p->wake, &p->lock);
-        if (p->stop)
-            break;
-        struct job *job = list_pop(&p->todo);
-        pthread_mutex_unlock(&p->lock);
-
-        if (job->verify)
-            job_verify(job);
-        else
-            job_hash(&p->config, job);
-        mem_wipe(job->password, sizeof job->password);
-
-        pthread_mutex_lock(&p->lock);
-        list_push(&p->done, job);
-        uint64_t one = 1;
-        ssize_t wrote = write(p->fd, &one, sizeof one);
-        assert(wrote == sizeof one);
-    }
-    pthread_mutex_unlock(&p->lock);
-    return NULL;
+    (void)state;
+    struct job *job = (struct job *)work;
+    if (job->verify)
+        job_verify(job);
+    else
+        job_hash(job->config, job);
+    mem_wipe(job->password, sizeof job->password);
 }
 
 /* ---- set-up ---- */
@@ -165,25 +106,16 @@ static void dummy_make(struct passwords *p)
 
 struct passwords *passwords_new(const struct passwords_config *config)
 {
-    assert(config->threads >= 1 && config->threads <= THREADS_MAX);
     struct passwords *p = mem_zalloc(sizeof *p);
     p->config = *config;
-    list_init(&p->todo);
-    list_init(&p->done);
-    pthread_mutex_init(&p->lock, NULL);
-    pthread_cond_init(&p->wake, NULL);
     os_random_fill(p->cache_key, sizeof p->cache_key);
     struct map_key key;
     os_random_fill(&key, sizeof key);
     map_init(&p->cache, key);
     dummy_make(p);
-    p->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    while (p->fd >= 0 && p->thread_count < config->threads) {
-        if (pthread_create(&p->threads[p->thread_count], NULL, work, p) != 0)
-            break;
-        p->thread_count++;
-    }
-    if (p->thread_count < config->threads) {
+    p->workers = workers_new(
+        &(struct workers_config){.threads = config->threads, .nice = NICE, .queue_max = config->queue_max});
+    if (!p->workers) {
         passwords_free(p);
         return NULL;
     }
@@ -202,35 +134,22 @@ void passwords_free(struct passwords *p)
 {
     if (!p)
         return;
-    pthread_mutex_lock(&p->lock);
-    p->stop = true;
-    pthread_cond_broadcast(&p->wake);
-    pthread_mutex_unlock(&p->lock);
-    for (unsigned i = 0; i < p->thread_count; i++)
-        pthread_join(p->threads[i], NULL);
-    for (struct job *job; (job = list_pop(&p->todo)) != NULL;)
-        job_free(job);
-    for (struct job *job; (job = list_pop(&p->done)) != NULL;)
-        job_free(job);
+    workers_free(p->workers, job_free);
     while (p->oldest)
         known_drop(p, p->oldest);
     map_done(&p->cache);
-    pthread_cond_destroy(&p->wake);
-    pthread_mutex_destroy(&p->lock);
-    if (p->fd >= 0)
-        close(p->fd);
     mem_wipe(p, sizeof *p);
     free(p);
 }
 
 int passwords_fd(const struct passwords *p)
 {
-    return p->fd;
+    return workers_fd(p->workers);
 }
 
 size_t passwords_pending(const struct passwords *p)
 {
-    return p->pending;
+    return workers_pending(p->workers);
 }
 
 size_t passwords_cached(const struct passwords *p)
@@ -293,9 +212,11 @@ static bool acceptable(struct span password)
            span_find_byte(password, 0) == SPAN_NPOS;
 }
 
-static struct job *job_new(uint64_t id, struct span password)
+static struct job *job_new(const struct passwords *p, uint64_t id, struct span password)
 {
     struct job *job = mem_zalloc(sizeof *job);
+    job->work.run = job_run;
+    job->config = &p->config;
     job->result.id = id;
     job->password_len = password.len;
     if (password.len > 0)
@@ -305,12 +226,10 @@ static struct job *job_new(uint64_t id, struct span password)
 
 static enum passwords_outcome enqueue(struct passwords *p, struct job *job)
 {
-    p->pending++;
-    pthread_mutex_lock(&p->lock);
-    list_push(&p->todo, job);
-    pthread_cond_signal(&p->wake);
-    pthread_mutex_unlock(&p->lock);
-    return PASSWORDS_PENDING;
+    if (workers_submit(p->workers, &job->work) == BRANT_OK)
+        return PASSWORDS_PENDING;
+    job_free(&job->work);
+    return PASSWORDS_BUSY;
 }
 
 enum passwords_outcome passwords_verify(struct passwords *p, uint64_t id, uint64_t account,
@@ -323,9 +242,7 @@ enum passwords_outcome passwords_verify(struct passwords *p, uint64_t id, uint64
         if (known_right(p, mac, now_ms))
             return PASSWORDS_RIGHT;
     }
-    if (p->pending >= p->config.queue_max)
-        return PASSWORDS_BUSY;
-    struct job *job = job_new(id, span_sub(password, 0, PASSWORDS_BYTES_MAX));
+    struct job *job = job_new(p, id, span_sub(password, 0, PASSWORDS_BYTES_MAX));
     job->verify = true;
     job->always_wrong = !usable;
     job->cacheable = usable;
@@ -341,27 +258,17 @@ enum passwords_outcome passwords_hash(struct passwords *p, uint64_t id, struct s
 {
     if (!acceptable(password))
         return PASSWORDS_FAILED;
-    if (p->pending >= p->config.queue_max)
-        return PASSWORDS_BUSY;
-    return enqueue(p, job_new(id, password));
+    return enqueue(p, job_new(p, id, password));
 }
 
 int passwords_next(struct passwords *p, uint64_t now_ms, struct passwords_result *ret)
 {
-    pthread_mutex_lock(&p->lock);
-    struct job *job = list_pop(&p->done);
-    if (!job) { /* under the lock, so that no wake-up is lost */
-        uint64_t count;
-        ssize_t got = read(p->fd, &count, sizeof count);
-        (void)got; /* EAGAIN: it was not set */
-    }
-    pthread_mutex_unlock(&p->lock);
+    struct job *job = (struct job *)workers_next(p->workers);
     if (!job)
         return BRANT_ETRYLATER;
-    p->pending--;
     *ret = job->result;
     if (job->cacheable && job->result.outcome == PASSWORDS_RIGHT)
         known_add(p, job->mac, now_ms);
-    job_free(job);
+    job_free(&job->work);
     return BRANT_OK;
 }
