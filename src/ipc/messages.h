@@ -221,7 +221,11 @@ enum {
     F(LIST, rungs, 16, rung)                   \
     F(LIST, pairs, 64, pair)
 
-/* SESSION_OPEN: one network connection; the store counts it and says whether it may go on. */
+/* SESSION_OPEN: one network connection; the store counts it and says whether it may go on. A refused session
+ * is unknown to the store. Every later message that names a session must name an open one of this channel;
+ * anything else but SESSION_CLOSE is a fault of the sender. When a new store process takes over (a new
+ * CHANNEL), sessions are presented to it before anything is asked for them: with SESSION_OPEN, or, where
+ * somebody is logged in, with RESUME. */
 #define IPC_FIELDS_session_open(F)           \
     F(ID, session, 0, _)                     \
     F(U8, service, IPC_SERVICE_COUNT - 1, _) \
@@ -269,6 +273,7 @@ enum {
     F(BYTES, protocol, 16, _) /* "ESMTP", "UTF8SMTP" … as in Received (RFC 3848, 6531) */ \
     F(BYTES, helo, 255, _)                                                                  \
     F(BYTES, reverse_path, IPC_ADDRESS_MAX, _)                                              \
+    F(BYTES, message_id, 998, _) /* the Message-ID field's, with brackets; for TRACE */     \
     F(LIST, recipients, IPC_RECIPIENTS_MAX, recipient)                                      \
     F(LIST, variants, IPC_VARIANTS_MAX, variant)                                            \
     F(BYTES, structure, IPC_STRUCTURE_MAX, _)
