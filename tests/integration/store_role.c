@@ -49,10 +49,9 @@ static struct ipc_message domain_add(const char *domain)
 
 static struct ipc_message account_add(const char *name, const char *password, uint64_t quota)
 {
-    return (struct ipc_message){.type = IPC_TYPE_ACCOUNT_ADD,
-                                .account_add = {.address = span_str(name),
-                                                .password = span_str(password),
-                                                .quota_bytes = quota}};
+    return (struct ipc_message){
+        .type = IPC_TYPE_ACCOUNT_ADD,
+        .account_add = {.address = span_str(name), .password = span_str(password), .quota_bytes = quota}};
 }
 
 static struct ipc_message alias_add(const char *alias, const char *target)
@@ -70,8 +69,8 @@ static void people(struct peer *cli)
 
 static uint8_t session_open(struct peer *p, struct ipc_id id, uint8_t service, const char *from)
 {
-    struct ipc_message answer, ask = {.type = IPC_TYPE_SESSION_OPEN,
-                                      .session_open = {.session = id, .service = service}};
+    struct ipc_message answer,
+        ask = {.type = IPC_TYPE_SESSION_OPEN, .session_open = {.session = id, .service = service}};
     ask.session_open.source = address(from);
     peer_call(p, &ask, &answer);
     return answer.session_verdict.status;
@@ -114,9 +113,8 @@ static void send_body(struct peer *p, struct ipc_id session, uint64_t body, stru
             if (m.body_credit.body == body)
                 credit += m.body_credit.bytes;
         }
-        peer_send(p, &(struct ipc_message){
-                         .type = IPC_TYPE_BODY_CHUNK,
-                         .body_chunk = {.session = session, .body = body, .bytes = chunk}});
+        peer_send(p, &(struct ipc_message){.type = IPC_TYPE_BODY_CHUNK,
+                                           .body_chunk = {.session = session, .body = body, .bytes = chunk}});
         credit -= chunk.len;
         sent += chunk.len;
     }
@@ -163,8 +161,7 @@ static struct ipc_id login(struct peer *pop3, const char *user, const char *pass
 
 static struct ipc_message maildrop_open(struct peer *pop3, struct ipc_id session)
 {
-    struct ipc_message answer,
-        ask = {.type = IPC_TYPE_MAILDROP_OPEN, .maildrop_open = {.session = session}};
+    struct ipc_message answer, ask = {.type = IPC_TYPE_MAILDROP_OPEN, .maildrop_open = {.session = session}};
     peer_call(pop3, &ask, &answer);
     return answer;
 }
@@ -246,8 +243,8 @@ static void case_directory(struct world *w)
                                .domain_remove = {.domain = SPAN_LIT("brant.test")}},
           IPC_REFUSED);
 
-    struct ipc_message answer, ask = {.type = IPC_TYPE_ADDRESS_RESOLVE,
-                                      .address_resolve = {.address = SPAN_LIT("info@brant.test")}};
+    struct ipc_message answer,
+        ask = {.type = IPC_TYPE_ADDRESS_RESOLVE, .address_resolve = {.address = SPAN_LIT("info@brant.test")}};
     peer_call(&cli, &ask, &answer);
     CHECK(answer.address_rows.status == IPC_OK && answer.address_rows.rows_count == 2);
     ask = (struct ipc_message){.type = IPC_TYPE_ACCOUNT_LIST};
@@ -369,8 +366,8 @@ static void case_mail(struct world *w)
     CHECK(answer.result.status == IPC_OK);
     peer_call(&pop3, &ask, &answer); /* they are gone already: no error */
     CHECK(answer.result.status == IPC_OK);
-    peer_send(&pop3, &(struct ipc_message){.type = IPC_TYPE_SESSION_CLOSE,
-                                           .session_close = {.session = session}});
+    peer_send(&pop3,
+              &(struct ipc_message){.type = IPC_TYPE_SESSION_CLOSE, .session_close = {.session = session}});
     answer = maildrop_open(&pop3, second);
     CHECK(answer.maildrop.status == IPC_OK && answer.maildrop.count == COUNT / 2);
     struct maildrop left = maildrop_list(&pop3, second);
