@@ -1,0 +1,166 @@
+"""The load of the fault tests: senders, POP3 readers that delete, account changes, each in a thread."""
+import poplib
+import random
+import socket
+import threading
+import time
+
+from attempts import Ledger, dot_stuffed, message, split_stored
+from system import PASSWORD
+
+poplib._MAXLINE = 1 << 20  # stored lines may be long
+
+MAILBOXES = ("alice@brant.test", "bob@brant.test", "carol@brant.test")
+ALIASES = {"all@brant.test": MAILBOXES, "nested@brant.test": MAILBOXES}
+
+
+class Gone(Exception):
+    """The connection ended before the answer."""
+
+
+class Line:
+    """A raw connection that reads whole SMTP replies."""
+
+    def __init__(self, port):
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self.file = self.sock.makefile("rb")
+
+    def reply(self):
+        try:
+            while True:
+                line = self.file.readline(4096)
+                if not line.endswith(b"\n"):
+                    raise Gone
+                if line[3:4] != b"-":
+                    return line
+        except OSError as e:
+            raise Gone from e
+
+    def say(self, data):
+        try:
+            self.sock.sendall(data)
+        except OSError as e:
+            raise Gone from e
+
+    def ask(self, data):
+        self.say(data)
+        return self.reply()
+
+    def close(self):
+        self.file.close()
+        self.sock.close()
+
+
+class Load:
+    def __init__(self, system, seed):
+        self.system = system
+        self.ledger = Ledger()
+        self.stop = threading.Event()
+        self.seed = seed
+        self.counter = 0
+        self.lock = threading.Lock()
+        self.threads = []
+
+    def run(self):
+        jobs = [self.sender] * 4 + [self.deleter] * 2 + [self.administrator]
+        for i, job in enumerate(jobs):
+            thread = threading.Thread(target=self.forever, args=(job, random.Random(f"{self.seed}/{i}")))
+            thread.start()
+            self.threads.append(thread)
+
+    def finish(self):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join(120)
+            if thread.is_alive():
+                raise RuntimeError("a load thread hangs")
+
+    def forever(self, job, rng):
+        while not self.stop.is_set():
+            try:
+                job(rng)
+            except (Gone, OSError, EOFError, poplib.error_proto):
+                time.sleep(0.05)
+
+    def new_token(self, rng):
+        size = rng.choice((500, 2000, 4096, 4096, 8000, 60000, 270000 if rng.random() < 0.3 else 900))
+        if rng.random() < 0.01:
+            size = 1500000
+        with self.lock:
+            self.counter += 1
+            return f"{self.seed:x}z{self.counter:x}-{size}"
+
+    # one connection with a few messages
+    def sender(self, rng):
+        line = Line(self.system.smtp_port)
+        try:
+            if not line.reply().startswith(b"220"):
+                return
+            line.ask(b"EHLO load.example.org\r\n")
+            for _ in range(rng.randrange(1, 6)):
+                if self.stop.is_set():
+                    break
+                self.send_one(line, rng)
+            line.ask(b"QUIT\r\n")
+        finally:
+            line.close()
+
+    def send_one(self, line, rng):
+        names = rng.sample(MAILBOXES, rng.randrange(1, 3)) if rng.random() < 0.8 else [rng.choice(sorted(ALIASES))]
+        accounts = [a for n in names for a in ALIASES.get(n, (n,))]
+        token = self.new_token(rng)
+        data = message(token)
+        replies = [line.ask(b"MAIL FROM:<load@example.org> SIZE=%d\r\n" % len(data))]
+        replies += [line.ask(f"RCPT TO:<{n}>\r\n".encode()) for n in names]
+        if not all(r.startswith(b"250") for r in replies):
+            line.ask(b"RSET\r\n")
+            time.sleep(0.05)
+            return
+        self.ledger.tried(token, accounts)
+        if rng.random() < 0.3:
+            final = self.send_bdat(line, data, rng)
+        else:
+            answer = line.ask(b"DATA\r\n")
+            final = line.ask(dot_stuffed(data)) if answer.startswith(b"354") else answer
+        self.ledger.answered(token, accounts, final)
+
+    def send_bdat(self, line, data, rng):
+        cut = rng.randrange(len(data))
+        first = line.ask(b"BDAT %d\r\n" % cut + data[:cut])
+        if not first.startswith(b"250"):
+            return first
+        return line.ask(b"BDAT %d LAST\r\n" % (len(data) - cut) + data[cut:])
+
+    def deleter(self, rng):
+        account = rng.choice(MAILBOXES)
+        pop = poplib.POP3("127.0.0.1", self.system.pop3_port, timeout=30)
+        try:
+            pop.user(account)
+            pop.pass_(PASSWORD)
+            count = pop.stat()[0]
+            tokens = []
+            for index in rng.sample(range(1, count + 1), min(count, rng.randrange(0, 4))):
+                stored = b"".join(l + b"\r\n" for l in pop.retr(index)[1])
+                token = split_stored(stored)[2]
+                pop.dele(index)
+                tokens.append(token)
+            self.ledger.deleting(account, tokens, False)
+            if pop.quit().startswith(b"+OK"):
+                self.ledger.deleting(account, tokens, True)
+        finally:
+            pop.close()
+        time.sleep(rng.random() * 0.1)
+
+    def administrator(self, rng):
+        with self.lock:
+            self.counter += 1
+            address = f"user{self.counter}@brant.test"
+        self.ledger.account_is(address, "unknown")
+        made = self.system.cli("account", "add", address, "--password-stdin", stdin=PASSWORD + "\n")
+        if made.returncode == 0:
+            self.ledger.account_is(address, "present")
+            if rng.random() < 0.5:
+                self.ledger.account_is(address, "unknown")
+                if self.system.cli("account", "remove", address).returncode == 0:
+                    self.ledger.account_is(address, "absent")
+        time.sleep(0.2)

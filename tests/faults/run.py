@@ -1,0 +1,127 @@
+#!/usr/bin/python3
+"""Kills brant's processes with SIGKILL at random moments under load, then has everything checked.
+
+    run.py [--kills N] [--seed S] [--keep]
+
+Acknowledged mail must be there exactly once and byte for byte, unanswered mail once or not at all, nothing
+in part; acknowledged deletions and account changes must hold. The mailboxes are read over POP3, and then,
+with the server stopped, out of the journal by tests/faults/journal_check.py, which follows docs/disk.md.
+"""
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from attempts import Ledger, verify  # noqa: E402
+from load import ALIASES, MAILBOXES, Load  # noqa: E402
+from system import System  # noqa: E402
+
+TARGETS = ("brant-store",) * 5 + ("brant-smtp",) * 3 + ("brant-pop3",) * 2 + ("supervisor",) * 2
+
+
+def kill_one(system, rng):
+    """Ends one process; what is left over or does not come back is a fault of its own."""
+    target = rng.choice(TARGETS)
+    if target == "supervisor":
+        left = system.kill_supervisor()
+        system.start()
+        return [f"pids {left} outlived the supervisor"] if left else []
+    pid = system.wait_for_child(target)
+    os.kill(pid, signal.SIGKILL)
+    try:
+        system.wait_for_child(target, not_pid=pid)
+    except RuntimeError as e:
+        return [str(e)]
+    return []
+
+
+def check_accounts(system, ledger):
+    listed = system.cli("account", "list", "--json")
+    if listed.returncode != 0:
+        return [f"account list failed: {listed.stderr}"]
+    have = {row["address"] for row in json.loads(listed.stdout)["accounts"]}
+    wrong = [f"{a}: its creation was acknowledged and it is gone" for a, s in ledger.accounts.items()
+             if s == "present" and a not in have]
+    return wrong + [f"{a}: its removal was acknowledged and it is there" for a, s in ledger.accounts.items()
+                    if s == "absent" and a in have]
+
+
+def check_store(system):
+    checked = system.cli("store", "check", "--deep", timeout=300)
+    return [] if checked.returncode == 0 else [f"store check: {checked.stdout}{checked.stderr}"]
+
+
+def check_journal(system, ledger, ledger_path):
+    """The independent reader, with the server stopped."""
+    with open(ledger_path, "w") as f:
+        json.dump([[token, account, outcome, ledger.deletes.get((token, account))]
+                   for (token, account), outcome in ledger.mail.items()], f)
+    here = os.path.dirname(os.path.abspath(__file__))
+    done = subprocess.run(["/usr/bin/python3", os.path.join(here, "journal_check.py"), system.directory, ledger_path],
+                          capture_output=True, text=True, timeout=600)
+    print(done.stdout, end="")
+    return [] if done.returncode == 0 else [f"journal check: {done.stdout[-3000:]}{done.stderr[-3000:]}"]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kills", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--keep", action="store_true", help="keep the directory")
+    args = parser.parse_args()
+    seed = args.seed if args.seed is not None else random.SystemRandom().randrange(1 << 24)
+    rng = random.Random(seed)
+    top = tempfile.mkdtemp(prefix="brant-faults-")
+    os.chmod(top, 0o755)
+    system = System(os.path.join(top, "demo"))
+    wrong = []
+    print(f"faults: {args.kills} kills, seed {seed}, in {top}", flush=True)
+    system.start()
+    for alias, targets in ALIASES.items():
+        for target in (targets if alias != "nested@brant.test" else ["all@brant.test"]):
+            added = system.cli("alias", "add", alias, target)
+            if added.returncode != 0:
+                raise RuntimeError(added.stderr)
+    load = Load(system, seed)
+    load.run()
+    try:
+        for done in range(args.kills):
+            time.sleep(rng.random() * 0.6 + 0.02)
+            wrong += kill_one(system, rng)
+            if (done + 1) % 10 == 0:
+                print(f"  {done + 1} kills, {len(load.ledger.mail)} deliveries tried", flush=True)
+        time.sleep(1)
+    finally:
+        load.finish()
+    outcomes = list(load.ledger.mail.values())
+    wrong += verify(load.ledger, {a: system.mailbox(a) for a in MAILBOXES})
+    wrong += check_accounts(system, load.ledger)
+    wrong += check_store(system)
+    status = system.stop()
+    if status != 0:
+        wrong.append(f"brant demo ended with {status}")
+    wrong += check_journal(system, load.ledger, os.path.join(top, "ledger.json"))
+    print(f"  deliveries: {outcomes.count(Ledger.ACCEPTED)} accepted, {outcomes.count(Ledger.REFUSED)} refused "
+          f"{load.ledger.refusals}, {outcomes.count(Ledger.UNANSWERED)} unanswered; "
+          f"{sum(load.ledger.deletes.values())} deletions acknowledged")
+    if outcomes.count(Ledger.ACCEPTED) < args.kills:
+        wrong.append("too little was accepted for the test to mean anything")
+    for line in wrong[:40]:
+        print("WRONG:", line)
+    print(f"{0 if wrong else args.kills} passed, {len(wrong)} failed")
+    if wrong or args.keep:
+        print(f"kept: {top}")
+    else:
+        shutil.rmtree(top)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
