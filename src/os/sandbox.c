@@ -6,6 +6,7 @@
 #include <linux/capability.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -409,6 +410,8 @@ int sandbox_enter(const struct sandbox_plan *plan, struct sandbox_report *ret)
     climb_uid(&l);
     climb_capabilities(&l);
     climb_no_new_privs(&l);
+    if (plan->die_with_parent)
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
 
     prove_chroot(&l);
     climb_landlock(&l);

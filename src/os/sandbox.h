@@ -66,6 +66,7 @@ struct sandbox_plan {
     uid_t uid; /* used only when started as root, and then not 0 */
     gid_t gid;
     const char *data_dir; /* for SANDBOX_MAY_FILES; must exist and, as root, belong to uid */
+    bool die_with_parent; /* SIGKILL when the parent dies; asked for anew, as a change of uid cancels it */
 };
 
 /* Climbs the ladder in this process, which must have one thread only. Afterwards a role with files has its
