@@ -106,13 +106,12 @@ static bool feed(struct pop3_server *s, const struct pop3_server_config *c, stru
             assert(in.len == 0 && e.reason != POP3_CLOSE_NONE);
             return false;
         case POP3_EVENT_WAIT:
-            assert(!"nothing was left unanswered");
+            abort(); /* nothing was left unanswered */
         }
         assert(pop3_server_output(s).len <= c->output_bytes_max);
         assert(pop3_server_memory_bytes(s) < c->output_bytes_max + 4096);
     }
-    assert(!"the engine does not come to rest");
-    return false;
+    abort(); /* the engine does not come to rest */
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
