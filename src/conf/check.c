@@ -51,8 +51,8 @@ static void check_reserve(const struct check *ck)
 
     buf_init(&have, 64);
     buf_init(&need, 64);
-    conf_put_size(&have, ck->conf->disk_reserve_bytes);
-    conf_put_size(&need, (least + CONF_MiB - 1) / CONF_MiB * CONF_MiB);
+    conf_size_format(&have, ck->conf->disk_reserve_bytes);
+    conf_size_format(&need, (least + CONF_MiB - 1) / CONF_MiB * CONF_MiB);
     if (ck->conf->disk_reserve_bytes < least)
         conf_error_add(ck->errors, ck->file_name, line_of_pair(ck, "disk_reserve", "max_message_size"),
                        "disk_reserve = %s is too small for max_message_size; write at least %s",
@@ -114,9 +114,9 @@ void conf_check(const struct conf *c, const unsigned *line_of, const char *file_
     struct check ck = {c, line_of, file_name, errors};
 
     at_most(&ck, "max_header_size", c->max_header_size_bytes, "max_message_size", c->max_message_size_bytes,
-            conf_put_size);
+            conf_size_format);
     at_most(&ck, "max_header_size", c->max_header_size_bytes, "header_pool", c->header_pool_bytes,
-            conf_put_size);
+            conf_size_format);
     at_most(&ck, "max_connections_per_source", c->max_connections_per_source, "max_connections",
             c->max_connections, put_number);
     at_most(&ck, "pop3_max_sessions", c->pop3_max_sessions, "max_connections", c->max_connections,

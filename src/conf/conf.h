@@ -75,6 +75,12 @@ int conf_dump(const struct conf *c, struct buf *out);
 /* Appends the keys whose values differ and that need a restart, separated by ", ". BRANT_ELIMIT. */
 int conf_restart_keys(const struct conf *running, const struct conf *next, struct buf *out);
 
+/* A size as it is written here ("50 MiB", "25MB", "0") in bytes, for the command line. BRANT_ESYNTAX: not a
+ * size; BRANT_ELIMIT: beyond 64 bits. */
+int conf_size_parse(struct span text, uint64_t *ret);
+/* Appends the shortest exact form: 52428800 is "50 MiB", 25000000 is "25 MB", 0 is "0". */
+void conf_size_format(struct buf *out, uint64_t bytes);
+
 /* ---- the table, for documentation and tools ---- */
 
 enum conf_type {

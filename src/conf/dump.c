@@ -49,7 +49,7 @@ int conf_key_value(const struct conf *c, const struct conf_key *k, struct buf *o
         buf_append_u64(out, *(const uint64_t *)field);
         break;
     case CONF_TYPE_SIZE:
-        conf_put_size(out, *(const uint64_t *)field);
+        conf_size_format(out, *(const uint64_t *)field);
         break;
     case CONF_TYPE_DURATION:
         conf_put_duration(out, *(const uint64_t *)field);

@@ -115,9 +115,9 @@ int conf_key_describe(const struct conf_key *k, struct buf *out)
         break;
     case CONF_TYPE_SIZE:
         buf_append_str(out, "a size from ");
-        conf_put_size(out, k->min);
+        conf_size_format(out, k->min);
         buf_append_str(out, " to ");
-        conf_put_size(out, k->max);
+        conf_size_format(out, k->max);
         break;
     case CONF_TYPE_DURATION:
         buf_append_str(out, "a time from ");

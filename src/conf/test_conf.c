@@ -265,6 +265,24 @@ static void a_reload_names_what_needs_a_restart(void **state)
     conf_done(&b);
 }
 
+static void sizes_on_the_command_line(void **state)
+{
+    uint64_t n = 7;
+
+    (void)state;
+    assert_int_equal(conf_size_parse(SPAN_LIT("50 MiB"), &n), BRANT_OK);
+    assert_int_equal(n, 50 << 20);
+    assert_int_equal(conf_size_parse(SPAN_LIT("0"), &n), BRANT_OK);
+    assert_int_equal(n, 0);
+    n = 7;
+    assert_int_equal(conf_size_parse(SPAN_LIT("50"), &n), BRANT_ESYNTAX);
+    assert_int_equal(conf_size_parse(SPAN_LIT(""), &n), BRANT_ESYNTAX);
+    assert_int_equal(conf_size_parse(SPAN_LIT("MiB"), &n), BRANT_ESYNTAX);
+    assert_int_equal(conf_size_parse(SPAN_LIT("50 apples"), &n), BRANT_ESYNTAX);
+    assert_int_equal(conf_size_parse(SPAN_LIT("18446744073709551615 KiB"), &n), BRANT_ELIMIT);
+    assert_int_equal(n, 7);
+}
+
 /* What a table can get wrong by hand. */
 static void the_table_is_sound(void **state)
 {
@@ -359,6 +377,7 @@ int main(void)
         cmocka_unit_test(a_value_in_an_error_stays_on_its_line),
         cmocka_unit_test(the_dump_parses_to_itself),
         cmocka_unit_test(a_reload_names_what_needs_a_restart),
+        cmocka_unit_test(sizes_on_the_command_line),
         cmocka_unit_test(the_table_is_sound),
         cmocka_unit_test(limits_are_inclusive),
         cmocka_unit_test(any_byte_anywhere_is_answered),

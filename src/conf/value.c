@@ -33,7 +33,7 @@ static void put_units(struct buf *out, uint64_t value, const struct unit *units)
     buf_printf(out, "%llu %s", (unsigned long long)(value / units->factor), units->name);
 }
 
-void conf_put_size(struct buf *out, uint64_t bytes)
+void conf_size_format(struct buf *out, uint64_t bytes)
 {
     put_units(out, bytes, SIZE_UNITS);
 }
@@ -130,6 +130,24 @@ static int parse_measure(const struct conf_key *k, struct span value, const stru
         return out_of_range(why, k, false);
     if (bytes < k->min)
         return out_of_range(why, k, true);
+    *ret = bytes;
+    return BRANT_OK;
+}
+
+int conf_size_parse(struct span text, uint64_t *ret)
+{
+    size_t digits = digits_at_front(text);
+    struct span unit_name = span_trim(span_from(text, digits));
+    const struct unit *unit = find_unit(unit_name, SIZE_UNITS);
+    uint64_t n, bytes;
+    int rc = span_to_u64(span_sub(text, 0, digits), UINT64_MAX, &n);
+
+    if (rc != BRANT_OK)
+        return rc;
+    if (!unit && (unit_name.len || n))
+        return BRANT_ESYNTAX;
+    if (__builtin_mul_overflow(n, unit ? unit->factor : 1, &bytes))
+        return BRANT_ELIMIT;
     *ret = bytes;
     return BRANT_OK;
 }

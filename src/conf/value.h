@@ -10,8 +10,6 @@ enum { CONF_KEYS_MAX = 96 };
  * BRANT_OK, or BRANT_ESYNTAX with what is wrong and what would be right appended to why. */
 int conf_value_parse(struct conf *c, const struct conf_key *k, struct span value, struct buf *why);
 
-/* The shortest exact form: 52428800 is "50 MiB", 25000000 is "25 MB", 0 is "0". */
-void conf_put_size(struct buf *out, uint64_t bytes);
 void conf_put_duration(struct buf *out, uint64_t ms);
 /* "192.0.2.1:25", "[2001:db8::1]:25". */
 void conf_put_address(struct buf *out, const struct ip_addr *a);

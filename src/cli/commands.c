@@ -1,0 +1,107 @@
+/* The table of commands. */
+#include "cli/command.h"
+
+#include <stddef.h>
+
+/* clang-format off */
+#define PASSWORD_HELP                                                                                         \
+    "The password is asked for twice without echo. --password-stdin reads it from the first line of standard\n" \
+    "input. --generate makes one and prints it. --password WORD takes it from the command line, where every\n"   \
+    "user of this machine can see it in the list of processes: for tests only.\n"
+
+const struct cli_command CLI_COMMANDS[] = {
+    {"help", NULL, "[COMMAND… | config [KEY]]", "explain a command, or a key of the configuration",
+     "Without a word: all commands. `brant help config` lists every key of the configuration with its default.\n",
+     0, 0, 2, cli_cmd_help},
+    {"version", NULL, "", "print the version",
+     "Also as `brant --version`.\n",
+     0, 0, 0, cli_cmd_version},
+    {"serve", NULL, "-c FILE", "run the mail server in the foreground",
+     "For production, started by systemd or by hand as root. SIGHUP reads FILE again: an error keeps the running\n"
+     "configuration and is logged. SIGTERM and Ctrl-C stop everything in an orderly way.\n",
+     OPT_CONFIG, 0, 0, cli_cmd_serve},
+    {"check", NULL, "-c FILE [--show]", "look for errors in a configuration",
+     "Says what is wrong and what would be right, for every error at once. Nothing is started or changed.\n"
+     "--show prints every key with its value, defaults included.\n",
+     OPT_CONFIG | OPT_SHOW, 0, 0, cli_cmd_check},
+    {"demo", NULL, "[--dir DIR] [--port-base P]", "try a whole mail server in one directory, without root",
+     "Runs in the foreground on 127.0.0.1 with SMTP on port P+25 and POP3 on port P+110; P is 2000 unless given.\n"
+     "Accounts alice, bob and carol @brant.test with the password brant-demo. Everything lies in DIR, brant-demo\n"
+     "unless given; delete it to begin anew. Prints `ready` when mail is accepted. Ctrl-C stops it.\n",
+     OPT_DIR | OPT_PORT_BASE, 0, 0, cli_cmd_demo},
+    {"status", NULL, "[--dir DIR | -c FILE] [--json]", "what runs, since when, behind which walls",
+     "Each process with its pid, restarts and the rungs of its sandbox as they were proved at its start.\n",
+     OPT_STORE, 0, 0, cli_cmd_status},
+    {"message", NULL, "FILE [--json]", "take a message apart",
+     "Shows the nested parts with type, parameters, encoding and sizes, the decoded headers, and the problems\n"
+     "found. Needs no server. FILE may be - for standard input.\n",
+     OPT_JSON, 1, 1, cli_cmd_message},
+    {"trace", NULL, "ID|ADDRESS [--dir DIR | -c FILE] [--json]", "the story of a message, or of an address",
+     "ID is a message id of brant, as in the reply to DATA, in Received: and in the log, or a Message-ID.\n",
+     OPT_STORE, 1, 1, cli_cmd_trace},
+
+    {"domain", "add", "DOMAIN", "accept mail for a domain",
+     "Point the MX record of the domain at this machine. Names with other letters may be typed as they are.\n",
+     OPT_STORE, 1, 1, cli_cmd_domain_add},
+    {"domain", "remove", "DOMAIN", "stop accepting mail for a domain",
+     "Refused while the domain has accounts or aliases; remove those first.\n",
+     OPT_STORE, 1, 1, cli_cmd_domain_remove},
+    {"domain", "list", "", "all domains",
+     "With the numbers of their accounts and aliases.\n",
+     OPT_STORE, 0, 0, cli_cmd_domain_list},
+
+    {"account", "add", "ADDRESS [--password-stdin | --generate | --no-password] [--quota SIZE]", "make an account",
+     PASSWORD_HELP
+     "--no-password makes an account nobody can log in to. SIZE is for example \"2 GiB\"; 0 is no limit; without\n"
+     "it quota_default counts.\n",
+     OPT_STORE | OPT_SECRET | OPT_NO_PASSWORD | OPT_QUOTA, 1, 1, cli_cmd_account_add},
+    {"account", "remove", "ADDRESS", "delete an account and its mail",
+     "There is no way back but a backup. Aliases that point to it stay and are shown by `brant alias list`.\n",
+     OPT_STORE, 1, 1, cli_cmd_account_remove},
+    {"account", "list", "[--domain DOMAIN]", "all accounts",
+     "With messages, bytes used, quota, and whether they may log in.\n",
+     OPT_STORE | OPT_DOMAIN, 0, 0, cli_cmd_account_list},
+    {"account", "show", "ADDRESS", "one account",
+     "The same as in the list, one value per line.\n",
+     OPT_STORE, 1, 1, cli_cmd_account_show},
+    {"account", "passwd", "ADDRESS [--password-stdin | --generate]", "set a new password",
+     PASSWORD_HELP "Sessions that run go on; the old password is worth nothing from now on.\n",
+     OPT_STORE | OPT_SECRET, 1, 1, cli_cmd_account_passwd},
+    {"account", "quota", "ADDRESS SIZE", "set how much mail an account may keep",
+     "SIZE is for example \"2 GiB\" or 500MB; 0 is no limit. Mail that is there already stays.\n",
+     OPT_STORE, 2, 3, cli_cmd_account_quota},
+    {"account", "disable", "ADDRESS", "lock an account: it keeps receiving, nobody can log in",
+     "`brant account enable` opens it again.\n",
+     OPT_STORE, 1, 1, cli_cmd_account_disable},
+    {"account", "enable", "ADDRESS", "open a locked account",
+     "The password is the one it had.\n",
+     OPT_STORE, 1, 1, cli_cmd_account_enable},
+
+    {"alias", "add", "ALIAS TARGET", "deliver mail for ALIAS to TARGET",
+     "ALIAS is an address, or @DOMAIN for every address of the domain that is neither account nor alias. An alias\n"
+     "may have many targets: repeat the command. Targets are local addresses, and may be aliases themselves.\n",
+     OPT_STORE, 2, 2, cli_cmd_alias_add},
+    {"alias", "remove", "ALIAS [TARGET]", "stop delivering mail for ALIAS to TARGET",
+     "Without TARGET: to any of its targets.\n",
+     OPT_STORE, 1, 2, cli_cmd_alias_remove},
+    {"alias", "list", "[--domain DOMAIN]", "all aliases",
+     "One line per alias and target.\n",
+     OPT_STORE | OPT_DOMAIN, 0, 0, cli_cmd_alias_list},
+    {"alias", "resolve", "ADDRESS", "which accounts mail for ADDRESS reaches",
+     "Follows aliases, catch-alls and details as delivery does.\n",
+     OPT_STORE, 1, 1, cli_cmd_alias_resolve},
+
+    {"store", "check", "[--deep]", "look for damage",
+     "Compares journal, bodies and index. --deep reads every byte and verifies its checksum. Exit status 1 when\n"
+     "something is damaged.\n",
+     OPT_STORE | OPT_DEEP, 0, 0, cli_cmd_store_check},
+    {"store", "rebuild", "", "make the index anew from the journal",
+     "The journal is the mail, the index can always be made again; nothing is lost by this. It takes a while.\n",
+     OPT_STORE, 0, 0, cli_cmd_store_rebuild},
+    {"store", "compact", "[--all]", "give back the room of deleted mail",
+     "Compacts the journal segments with more dead bytes than compact_dead allows; --all: every closed segment.\n"
+     "It happens by itself; this is for those who need the room now.\n",
+     OPT_STORE | OPT_ALL, 0, 0, cli_cmd_store_compact},
+    {NULL, NULL, NULL, NULL, NULL, 0, 0, 0, NULL},
+};
+/* clang-format on */
