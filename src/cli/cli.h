@@ -14,7 +14,4 @@ struct cli_programs {
 
 int cli_main(int argc, char **argv, const struct cli_programs *programs);
 
-/* `brant message FILE [--json]`; argv[0] is "message". */
-int cli_message(int argc, char **argv);
-
 #endif

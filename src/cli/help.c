@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "cli/command.h"
+#include "cli/message.h"
 #include "cli/target.h"
 #include "conf/conf.h"
 
