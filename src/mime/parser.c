@@ -604,6 +604,12 @@ void mime_parser_finish(struct mime_parser *p)
     buf_done(&p->field);
 }
 
+size_t mime_parser_memory_bytes(const struct mime_parser *p)
+{
+    return sizeof *p + p->arena.used + p->parts_cap * sizeof *p->s.parts + p->fields_cap * sizeof *p->fields +
+           p->line.cap + p->field.cap;
+}
+
 bool mime_parser_header_done(const struct mime_parser *p, uint64_t *ret_end)
 {
     if (!p->root_header_done)

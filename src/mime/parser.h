@@ -82,6 +82,9 @@ void mime_parser_free(struct mime_parser *p);                          /* NULL i
 void mime_parser_feed(struct mime_parser *p, struct span bytes);
 void mime_parser_finish(struct mime_parser *p); /* end of the message; no feed after it */
 
+/* Everything the parser holds now. */
+size_t mime_parser_memory_bytes(const struct mime_parser *p);
+
 /* True once the root header is complete; ret_end is the offset of the body (or of the end, when there is
  * none). The fields are complete from then on, so a caller may collect raw header bytes until this is true.
  */

@@ -1,0 +1,86 @@
+/* brant-pop3: lets people read their mail by POP3. Holds connections, no files; asks the store. */
+#include "base/mem.h"
+#include "log/log.h"
+#include "os/random.h"
+#include "roles/pop3/session.h"
+
+static struct pop3_shared *shared_of(struct role *r)
+{
+    return role_context(r);
+}
+
+static int start(struct role *r)
+{
+    struct pop3_shared *shared = shared_of(r);
+    struct map_key key = {os_random_u64(), os_random_u64()};
+
+    shared->role = r;
+    shared->store = store_client_new(key);
+    return 0;
+}
+
+static void accepted(struct role *r, enum ipc_service service, const struct net_accepted *a)
+{
+    (void)service;
+    pop3_session_start(shared_of(r), a);
+}
+
+static void channel_up(struct role *r, struct net_channel *c)
+{
+    store_client_up(shared_of(r)->store, c);
+}
+
+static void channel_down(struct role *r, struct net_channel *c)
+{
+    (void)c;
+    store_client_down(shared_of(r)->store);
+}
+
+static void message(struct role *r, struct net_channel *c, const struct ipc_message *m)
+{
+    (void)c;
+    store_client_message(shared_of(r)->store, m);
+}
+
+static void drain(struct role *r, uint32_t deadline_ms)
+{
+    (void)deadline_ms;
+    pop3_session_drain_all(shared_of(r));
+}
+
+static void status(struct role *r, struct role_status *out)
+{
+    const struct pop3_shared *shared = shared_of(r);
+
+    role_status_add_u64(out, "sessions", shared->session_count);
+    role_status_add_u64(out, "logins", shared->logins);
+    role_status_add_u64(out, "login_failures", shared->login_failures);
+    role_status_add_u64(out, "messages_sent", shared->messages_sent);
+    role_status_add_u64(out, "messages_deleted", shared->messages_deleted);
+}
+
+static void stop(struct role *r)
+{
+    pop3_session_abort_all(shared_of(r));
+    store_client_free(shared_of(r)->store);
+}
+
+int main(int argc, char **argv)
+{
+    static struct pop3_shared shared;
+    static const struct role_ops ops = {
+        .executable = "brant-pop3",
+        .role = IPC_ROLE_POP3,
+        .farewell = SPAN_LIT("-ERR [SYS/TEMP] too busy, try again later\r\n"),
+        .start = start,
+        .accepted = accepted,
+        .channel_up = channel_up,
+        .channel_down = channel_down,
+        .message = message,
+        .drain = drain,
+        .status = status,
+        .stop = stop,
+    };
+
+    return role_main(&ops, &shared, argc, argv);
+}
