@@ -15,12 +15,22 @@ enum {
     COMMIT_WAIT_MS = 300 * 1000, /* RFC 5321 4.5.3.2.6: the client gives us ten minutes */
 };
 
+/* The body waits for credit from the store: nothing more is read from the peer, and its clock stands. */
+static bool blocked(const struct smtp_session *s)
+{
+    return s->message.body && !smtp_message_room(&s->message);
+}
+
 static size_t feed(void *context, struct span in, uint64_t now_ms)
 {
     struct smtp_session *s = context;
     size_t offered = in.len;
 
-    while (!s->finished && (!s->message.body || smtp_message_room(&s->message))) {
+    if (s->blocked_since_ms && !blocked(s)) {
+        s->blocked_since_ms = 0;
+        smtp_server_resumed(s->engine, now_ms);
+    }
+    while (!s->finished && !blocked(s)) {
         /* A body event is never larger than what the chunk buffer has room for. */
         struct span piece = span_sub(in, 0, SMTP_MESSAGE_PIECE_MAX);
         size_t before = piece.len;
@@ -28,9 +38,11 @@ static size_t feed(void *context, struct span in, uint64_t now_ms)
 
         smtp_server_next(s->engine, &piece, now_ms, &event);
         in = span_from(in, before - piece.len);
-        if (!smtp_session_event(s, &event, now_ms) && (event.type != SMTP_EVENT_MORE || in.len == 0))
+        if (!smtp_session_event(s, &event) && (event.type != SMTP_EVENT_MORE || in.len == 0))
             break;
     }
+    if (!s->blocked_since_ms && blocked(s))
+        s->blocked_since_ms = now_ms;
     return offered - in.len;
 }
 
@@ -58,6 +70,8 @@ static void sent(void *context, size_t len, uint64_t now_ms)
 
 static uint64_t store_deadline_ms(const struct smtp_session *s)
 {
+    if (s->blocked_since_ms)
+        return s->blocked_since_ms + COMMIT_WAIT_MS;
     if (s->wait == SMTP_WAIT_NONE)
         return NET_PUMP_NEVER;
     return s->waiting_since_ms + (s->wait == SMTP_WAIT_COMMIT ? COMMIT_WAIT_MS : STORE_WAIT_MS);
@@ -67,7 +81,7 @@ static uint64_t engine_deadline_ms(const struct smtp_session *s, uint64_t now_ms
 {
     uint64_t in_ms = smtp_server_timeout_ms(s->engine, now_ms);
 
-    return in_ms == SMTP_NO_TIMEOUT ? NET_PUMP_NEVER : now_ms + in_ms;
+    return in_ms == SMTP_NO_TIMEOUT || s->blocked_since_ms ? NET_PUMP_NEVER : now_ms + in_ms;
 }
 
 static uint64_t deadline_ms(void *context, uint64_t now_ms)
@@ -82,8 +96,10 @@ static void on_timeout(void *context, uint64_t now_ms)
 {
     struct smtp_session *s = context;
 
-    if (store_deadline_ms(s) <= now_ms)
-        smtp_session_store_timeout(s, now_ms);
+    if (store_deadline_ms(s) <= now_ms && s->blocked_since_ms)
+        smtp_session_credit_timeout(s);
+    else if (store_deadline_ms(s) <= now_ms)
+        smtp_session_store_timeout(s);
     else
         smtp_server_end(s->engine, SMTP_CLOSE_TIMEOUT);
 }

@@ -31,7 +31,8 @@ struct smtp_session {
     uint64_t declared_bytes; /* SIZE= of this transaction */
     uint64_t last_body;
     uint64_t waiting_since_ms;
-    size_t pool_bytes; /* our share of shared->pool_bytes */
+    uint64_t blocked_since_ms; /* the store gives no credit for more of the body; 0: it does */
+    size_t pool_bytes;         /* our share of shared->pool_bytes */
     struct ipc_id commit;
     enum smtp_wait wait;
     bool commit_sent; /* the store may have it: after a restart ask, never send again */
@@ -44,11 +45,13 @@ struct smtp_session {
 /* transaction.c */
 extern const struct store_peer_ops smtp_session_peer_ops;
 /* Handles one event. False: nothing more can be done until something arrives. */
-bool smtp_session_event(struct smtp_session *s, const struct smtp_event *e, uint64_t now_ms);
+bool smtp_session_event(struct smtp_session *s, const struct smtp_event *e);
 /* Asks the store what the session waits for, presenting the session first where that is due. */
 void smtp_session_ask(struct smtp_session *s);
 /* The store has not answered for too long. */
-void smtp_session_store_timeout(struct smtp_session *s, uint64_t now_ms);
+void smtp_session_store_timeout(struct smtp_session *s);
+/* The store has not taken any more of the body for too long. */
+void smtp_session_credit_timeout(struct smtp_session *s);
 /* Counts what the message holds against the pool. */
 void smtp_session_account(struct smtp_session *s);
 

@@ -309,10 +309,8 @@ static void on_credit(struct store_peer *p, const struct ipc_body_credit *m)
         s->message.credit += m->bytes;
     if (s->wait == SMTP_WAIT_CREDIT)
         end_of_data(s);
-    else if (s->wait == SMTP_WAIT_NONE && s->message.body) {
+    else if (s->wait == SMTP_WAIT_NONE)
         smtp_message_flush(&s->message, &s->peer, false);
-        smtp_server_resumed(s->engine, os_clock_mono_ms());
-    }
     smtp_session_account(s);
     net_pump_kick(s->pump);
 }
@@ -338,11 +336,17 @@ static void on_up(struct store_peer *p)
 const struct store_peer_ops smtp_session_peer_ops = {
     .answer = on_answer, .credit = on_credit, .lost = on_lost, .up = on_up};
 
-void smtp_session_store_timeout(struct smtp_session *s, uint64_t now_ms)
+void smtp_session_credit_timeout(struct smtp_session *s)
+{
+    drop_body(s);
+    smtp_message_fail(&s->message, IPC_TRY_LATER);
+    smtp_session_account(s);
+}
+
+void smtp_session_store_timeout(struct smtp_session *s)
 {
     enum smtp_wait wait = s->wait;
 
-    (void)now_ms;
     if (wait == SMTP_WAIT_VERDICT) {
         s->wait = SMTP_WAIT_NONE;
         smtp_server_end(s->engine, SMTP_CLOSE_OVERLOAD);
@@ -413,9 +417,8 @@ static void event_reset(struct smtp_session *s)
     transaction_done(s);
 }
 
-bool smtp_session_event(struct smtp_session *s, const struct smtp_event *e, uint64_t now_ms)
+bool smtp_session_event(struct smtp_session *s, const struct smtp_event *e)
 {
-    (void)now_ms;
     switch (e->type) {
     case SMTP_EVENT_MORE:
     case SMTP_EVENT_WAIT:
