@@ -327,7 +327,9 @@ static void reconfigure(struct role *r, const struct ipc_message *m)
     done.config_done.generation = m->config.generation;
     done.config_done.status = rc < 0 ? IPC_INVALID : IPC_OK;
     done.config_done.text = span_sub(why, 0, IPC_TEXT_MAX);
-    if (rc == BRANT_OK && r->ops->configured)
+    if (rc < 0)
+        log_event(LOG_ERROR, "config-refused", LOG_SPAN("reason", why));
+    if (rc == BRANT_OK && r->running && r->ops->configured)
         r->ops->configured(r);
     send_control(&done);
 }
@@ -389,17 +391,13 @@ static int take_orders(struct role *r)
         if (rc < 0)
             return rc;
         const struct ipc_message *m = &r->control.message;
-        struct span why = SPAN_NONE;
         if (m->type == IPC_TYPE_START)
             return r->conf ? BRANT_OK : BRANT_ESTATE;
         if (m->type == IPC_TYPE_DRAIN)
             return BRANT_ESTATE;
         if (m->type == IPC_TYPE_TOKEN_KEY && r->ops->token_key)
             r->ops->token_key(r, m->token_key.key);
-        else if (m->type == IPC_TYPE_CONFIG && (rc = take_config(r, &m->config, &why)) < 0) {
-            log_event(LOG_ERROR, "config-refused", LOG_SPAN("reason", why));
-            return rc;
-        } else if (m->type == IPC_TYPE_LISTENER || m->type == IPC_TYPE_CHANNEL)
+        else if (m->type == IPC_TYPE_CONFIG || m->type == IPC_TYPE_LISTENER || m->type == IPC_TYPE_CHANNEL)
             handle(r);
     }
 }
