@@ -151,7 +151,7 @@ static void pattern(const struct dialog *d, struct step *step, struct span text)
 static void add_messages(struct dialog *d, int line, struct span count_and_size)
 {
     size_t space = span_find_byte(count_and_size, ' ');
-    uint64_t count, size;
+    uint64_t count = 0, size = 0;
 
     if (space == SPAN_NPOS ||
         span_to_u64(span_sub(count_and_size, 0, space), MESSAGES_MAX, &count) != BRANT_OK ||
