@@ -447,6 +447,7 @@ static void give_back(struct buf *b)
 static enum smtp_event_type plain(struct smtp_server *s, enum smtp_event_type type, struct smtp_event *ret)
 {
     give_back(&s->line);
+    give_back(&s->scratch);
     *ret = (struct smtp_event){.type = type};
     return type;
 }
