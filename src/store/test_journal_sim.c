@@ -40,7 +40,7 @@ struct model {
     uint64_t acknowledged;    /* every record up to here */
     uint64_t tokens[SEQ_MAX]; /* the payload follows from it */
     uint8_t fates[SEQ_MAX];
-    bool endless;
+    bool opened; /* once without trouble */
 };
 
 static uint64_t current_seed;
@@ -262,6 +262,40 @@ static void check_all(struct model *m, const struct journal_recovery *recovery)
     m->acknowledged = recovery->last_seq;
 }
 
+/* The spare holds no old records. */
+static void check_spare(struct model *m)
+{
+    uint8_t bytes[12288];
+    uint64_t size;
+
+    if (sim_disk_file_size(m->disk, "journal/spare", &size))
+        return;
+    CHECK(size == sizeof bytes &&
+          sim_disk_peek(m->disk, "journal/spare", 0, bytes, sizeof bytes) == BRANT_OK);
+    for (size_t i = 0; i < sizeof bytes; i++)
+        CHECK(!bytes[i]);
+}
+
+/* After a good recovery: both lists were not lost at once, and no file is there without a purpose. */
+static void check_files(struct model *m, const struct journal_recovery *recovery)
+{
+    struct journal_segment segments[64];
+    size_t expected = journal_segments(m->j, segments, 64) + 2; /* and the lists */
+    _cleanup_buf_ struct buf names;
+    size_t count = 0;
+    uint64_t size;
+
+    CHECK(recovery->damaged_lists < 2 || !m->opened);
+    m->opened = true;
+    buf_init(&names, 65536);
+    CHECK(os_fs_list(m->fs, "journal", &names) == BRANT_OK);
+    for (size_t at = 0; at < names.len; at += strlen((char *)names.data + at) + 1)
+        count++;
+    expected += sim_disk_file_size(m->disk, "journal/spare", &size) == BRANT_OK;
+    CHECK(count == expected);
+    check_spare(m);
+}
+
 static void restart(struct model *m)
 {
     os_fs_free(m->fs);
@@ -296,8 +330,10 @@ static void recover(struct model *m)
             sim_disk_fail(m->disk, (enum sim_disk_fault)fault, 0);
         if (!sim_disk_crashed(m->disk))
             check_all(m, &recovery);
-        if (!sim_disk_crashed(m->disk) && !recovery.read_only)
+        if (!sim_disk_crashed(m->disk) && !recovery.read_only) {
+            check_files(m, &recovery);
             return;
+        }
         journal_free(m->j);
         if (attempt >= 6)
             sim_disk_set_capacity(m->disk, 0);
@@ -346,6 +382,105 @@ static void run_seed(uint64_t seed)
     free(m);
 }
 
+/* One fixed story, with a list of segments longer than a sector. */
+static int story(struct model *m)
+{
+    int rc = BRANT_OK;
+
+    for (int i = 0; !rc && i < 3; i++)
+        append_one(m, false, &rc);
+    if (!rc)
+        rc = sync_all(m);
+    if (!rc)
+        append_one(m, false, &rc);
+    if (!rc)
+        rc = journal_roll(m->j);
+    if (!rc) {
+        acknowledge(m);
+        rc = retire_one(m);
+    }
+    if (!rc)
+        append_one(m, false, &rc);
+    if (!rc)
+        append_one(m, false, &rc);
+    return rc ? rc : sync_all(m);
+}
+
+static void crash_and_restart(struct model *m, bool power)
+{
+    os_fs_free(m->fs);
+    if (power)
+        sim_disk_power_cut(m->disk);
+    else
+        sim_disk_process_kill(m->disk);
+    m->fs = sim_disk_mount(m->disk);
+}
+
+/* The story dies at its operation `at`, the recovery at its operation `again`. False: it never came so far.
+ */
+static bool run_twice(uint64_t at, uint64_t again, unsigned mode, bool *ret_story_died)
+{
+    struct model *m = mem_zalloc(sizeof *m);
+    struct journal_recovery recovery;
+    bool died;
+    int rc;
+
+    current_seed = at * 1000000 + again * 1000 + mode;
+    m->random = current_seed;
+    m->next_token = 1;
+    m->disk = sim_disk_new(&(struct sim_disk_config){.seed = current_seed});
+    m->fs = sim_disk_mount(m->disk);
+    CHECK(journal_open(m->fs, &config, &m->j, &recovery) == BRANT_OK);
+    m->opened = true;
+    for (int i = 0; i < 15; i++) {
+        append_one(m, false, &rc);
+        CHECK(!rc && journal_roll(m->j) == BRANT_OK);
+    }
+    acknowledge(m);
+    sim_disk_crash_at(m->disk, sim_disk_operations(m->disk) + at);
+    (void)story(m);
+    *ret_story_died = sim_disk_crashed(m->disk);
+    journal_free(m->j);
+    crash_and_restart(m, mode & 1);
+    sim_disk_crash_at(m->disk, sim_disk_operations(m->disk) + again);
+    rc = journal_open(m->fs, &config, &m->j, &recovery);
+    died = sim_disk_crashed(m->disk);
+    if (!rc)
+        journal_free(m->j);
+    crash_and_restart(m, mode & 2);
+    CHECK(journal_open(m->fs, &config, &m->j, &recovery) == BRANT_OK);
+    check_all(m, &recovery);
+    check_files(m, &recovery);
+    CHECK(!recovery.read_only);
+    journal_free(m->j);
+    os_fs_free(m->fs);
+    sim_disk_free(m->disk);
+    free(m);
+    return died;
+}
+
+/* Every operation of the story, and for each every operation of the recovery. */
+static void test_every_operation_twice(void **state)
+{
+    unsigned runs = 0, operations = 0;
+    unsigned modes = getenv("SIM_SEEDS") ? 64 : 4; /* two bits of it say how; the rest is chance */
+    bool story_died = true;
+
+    (void)state;
+    for (uint64_t at = 1; story_died; at++) {
+        operations++;
+        for (unsigned mode = 0; mode < modes; mode++) {
+            for (uint64_t again = 1; run_twice(at, again, mode, &story_died); again++) {
+                runs++;
+                assert_true(again < 1000);
+            }
+        }
+        assert_true(at < 1000);
+    }
+    print_message("%u operations, %u crashes in recovery\n", operations, runs);
+    assert_true(operations > 20 && runs > 500);
+}
+
 static void test_seeds(void **state)
 {
     const char *count = getenv("SIM_SEEDS"), *one = getenv("SIM_SEED");
@@ -371,6 +506,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_seeds),
+        cmocka_unit_test(test_every_operation_twice),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
