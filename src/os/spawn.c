@@ -15,7 +15,7 @@
 #include "base/err.h"
 #include "os/signals.h"
 
-enum { FIRST = 2, HIGH = 64 }; /* HIGH: above every place a descriptor is moved to */
+enum { FIRST = 2 }; /* the first place that fds go to */
 
 static const char *const kept_variables[] = {
     "TZ",
@@ -63,16 +63,17 @@ int os_spawn_die_with_parent(pid_t parent)
 static int arrange(const struct os_spawn *s, int error_fd)
 {
     int high[OS_SPAWN_FDS_MAX];
-    int moved_error = fcntl(error_fd, F_DUPFD_CLOEXEC, HIGH);
+    int above = FIRST + (int)s->fd_count + 1; /* every place that something is moved to */
+    int moved_error = fcntl(error_fd, F_DUPFD_CLOEXEC, above);
     if (moved_error < 0)
         return -1;
     for (size_t i = 0; i < s->fd_count; i++)
-        if ((high[i] = fcntl(s->fds[i], F_DUPFD_CLOEXEC, HIGH)) < 0)
+        if ((high[i] = fcntl(s->fds[i], F_DUPFD_CLOEXEC, above)) < 0)
             return -1;
     int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null_fd < 0)
         return -1;
-    int null_high = fcntl(null_fd, F_DUPFD_CLOEXEC, HIGH);
+    int null_high = fcntl(null_fd, F_DUPFD_CLOEXEC, above);
     if (null_high < 0 || dup2(null_high, 0) < 0 || dup2(null_high, 1) < 0)
         return -1;
     for (size_t i = 0; i < s->fd_count; i++)
