@@ -33,12 +33,15 @@ struct journal_record {
     struct journal_place place; /* of the payload */
 };
 
-/* What recovery found; shown in the log and by `brant store check`. */
+/* What recovery found; shown in the log and by `brant store check`. When the newest segment itself was
+ * replaced or cut off, acknowledged records at its end can be lost without a trace in the journal: compare
+ * last_seq with the place that the index has reached. */
 struct journal_recovery {
     uint64_t last_seq;        /* of the last valid record */
     uint64_t durable_seq;     /* the durable mark found: synced for certain before the restart */
     uint64_t records_copied;  /* records behind the mark that were copied into a new segment and synced */
     uint64_t torn_bytes;      /* a torn tail that was cut */
+    uint64_t truncated_bytes; /* by which the file of the tail is too short: no crash does that */
     uint32_t damaged_records; /* bad records with valid ones behind them: isolated, their seq numbers are
                                  missing */
     uint64_t damaged_first_seq;

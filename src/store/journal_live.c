@@ -142,7 +142,7 @@ int journal_segment_prepare(struct journal *j, uint32_t id, uint64_t first_seq, 
                             bool use_reserve, struct os_file **ret)
 {
     _cleanup_free_ uint8_t *header = mem_alloc(SEGMENT_HEADER_BYTES);
-    struct segment_header fields = {.id = id, .first_seq = first_seq};
+    struct segment_header fields = {.id = id, .first_seq = first_seq, .bytes = bytes};
     struct span piece = span_make(header, SEGMENT_HEADER_BYTES);
     struct os_file *file;
     int rc = allocate_new(j, JOURNAL_NEW, bytes, &file);

@@ -466,6 +466,8 @@ static int recover_tail(struct recovery *r, const struct found *f)
     os_file_close(t.file);
     if (rc)
         return rc;
+    if (f->readable && t.size < f->header.bytes)
+        report->truncated_bytes = f->header.bytes - t.size;
     report->durable_seq = mark;
     report->last_seq = last;
     return BRANT_OK;

@@ -36,9 +36,9 @@ void segment_header_encode(const struct segment_header *header, uint8_t *out)
     wire_put_u32(&w, header->id);
     wire_put_u64(&w, header->first_seq);
     wire_put_bytes(&w, span_make(header->store_id, SEGMENT_STORE_ID_BYTES));
+    wire_put_u64(&w, header->bytes);
     wire_put_u32(&w, SEGMENT_HEADER_BYTES);
     wire_put_u32(&w, 0);
-    wire_put_u64(&w, 0);
     assert(!w.err && b.len == HEADER_CHECKED);
     put_u64(b.data, checksum(buf_span(&b), 0));
     memset(out, 0, SEGMENT_HEADER_BYTES);
@@ -53,6 +53,7 @@ int segment_header_decode(struct span in, struct segment_header *ret)
     uint32_t version = wire_get_u32(&r), id = wire_get_u32(&r);
     uint64_t first_seq = wire_get_u64(&r);
     struct span store_id = wire_get_bytes(&r, SEGMENT_STORE_ID_BYTES);
+    uint64_t bytes = wire_get_u64(&r);
 
     if (r.err || in.len < HEADER_CHECKED || magic != HEADER_MAGIC ||
         sum != checksum(span_sub(in, 0, HEADER_CHECKED), 0))
@@ -61,6 +62,7 @@ int segment_header_decode(struct span in, struct segment_header *ret)
         return BRANT_EUNSUPPORTED;
     ret->id = id;
     ret->first_seq = first_seq;
+    ret->bytes = bytes;
     memcpy(ret->store_id, store_id.p, SEGMENT_STORE_ID_BYTES);
     return BRANT_OK;
 }

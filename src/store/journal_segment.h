@@ -22,6 +22,7 @@ enum {
 struct segment_header {
     uint32_t id;
     uint64_t first_seq; /* every record before this one was durable when the segment was made */
+    uint64_t bytes;     /* the size that the file was made with */
     uint8_t store_id[SEGMENT_STORE_ID_BYTES];
 };
 

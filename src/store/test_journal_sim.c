@@ -230,7 +230,7 @@ static void check_all(struct model *m, const struct journal_recovery *recovery)
 
     CHECK(recovery->read_only || recovery->last_seq >= m->acknowledged);
     CHECK(recovery->damaged_records == recovery->damaged_behind_mark);
-    CHECK(!recovery->damaged_headers && !recovery->missing_segments);
+    CHECK(!recovery->damaged_headers && !recovery->missing_segments && !recovery->truncated_bytes);
     CHECK(journal_iterate(m->j, 1, &it) == BRANT_OK);
     while ((rc = journal_iter_next(it, &record)) != BRANT_ENOTFOUND) {
         if (rc == BRANT_ECORRUPT) {
