@@ -94,18 +94,32 @@ static int zone_offset(struct mime_lex *lex, struct fields *f)
     return BRANT_OK;
 }
 
+/* Whether the character stands here, perhaps behind comments and white space (RFC 5322 4.3); then behind it.
+ */
+static bool separator(struct mime_lex *lex, char c)
+{
+    struct mime_lex ahead = *lex;
+
+    mime_lex_cfws(&ahead, NULL);
+    if (mime_lex_peek(&ahead) != (uint8_t)c)
+        return false;
+    ahead.pos++;
+    mime_lex_cfws(&ahead, NULL);
+    *lex = ahead;
+    return true;
+}
+
+/* Behind "hour:". */
 static int time_rest(struct mime_lex *lex, struct fields *f, int64_t hour)
 {
     int digits;
 
-    lex->pos++;
     f->hour = hour;
     f->minute = number(lex, &digits);
     f->second = 0;
     if (digits == 0)
         return BRANT_ESYNTAX;
-    if (mime_lex_peek(lex) == ':' || mime_lex_peek(lex) == '.') {
-        lex->pos++;
+    if (separator(lex, ':')) {
         f->second = number(lex, &digits);
         if (digits == 0)
             return BRANT_ESYNTAX;
@@ -124,7 +138,7 @@ static int number_token(struct mime_lex *lex, struct fields *f)
 
     if (n < 0)
         return BRANT_ESYNTAX;
-    if (mime_lex_peek(lex) == ':' && f->hour < 0)
+    if (f->hour < 0 && separator(lex, ':'))
         return time_rest(lex, f, n);
     if (f->day < 0) {
         f->day = n;

@@ -184,19 +184,24 @@ static int decode(struct decoder *d)
     return err ? err : literal_append(d, literal, d->in.len);
 }
 
-int mime_words_decode(struct span raw, struct buf *out)
+int mime_words_decode_inside(struct span text, struct buf *out)
 {
-    struct decoder d = {.in = raw, .out = out};
+    struct decoder d = {.in = text, .out = out};
     int err;
 
-    while (d.in.len && mime_lex_is_space(d.in.p[d.in.len - 1]))
-        d.in.len--;
-    while (d.in.len && mime_lex_is_space(d.in.p[0]))
-        d.in = span_from(d.in, 1);
-    buf_init(&d.bytes, raw.len + MIME_DECODE_SLACK);
+    buf_init(&d.bytes, text.len + MIME_DECODE_SLACK);
     err = decode(&d);
     buf_done(&d.bytes);
     return err;
+}
+
+int mime_words_decode(struct span raw, struct buf *out)
+{
+    while (raw.len && mime_lex_is_space(raw.p[raw.len - 1]))
+        raw.len--;
+    while (raw.len && mime_lex_is_space(raw.p[0]))
+        raw = span_from(raw, 1);
+    return mime_words_decode_inside(raw, out);
 }
 
 /* ---- encoding ---- */

@@ -19,6 +19,8 @@ int mime_unfold(struct span raw, struct buf *out);
  *   become U+FFFD.
  * BRANT_ELIMIT: out is full, part of the text was appended. */
 int mime_words_decode(struct span raw, struct buf *out);
+/* The same for a text whose white space at both ends counts, such as a quoted file name. */
+int mime_words_decode_inside(struct span text, struct buf *out);
 
 /* Appends UTF-8 text as encoded words "=?utf-8?…?=" of at most 75 characters, never splitting a character,
  * separated by CRLF and a space (RFC 2047 2). Printable ASCII without "=?" is appended as it is. Control

@@ -196,7 +196,7 @@ static int param_make(struct params *p, const struct segment *s, struct mime_par
     else if (rank(s) == 1)
         continuations_join(p, s->name, &raw, &charset, &language);
     if (rank(s) == 2)
-        mime_words_decode(s->value, &text);
+        mime_words_decode_inside(s->value, &text);
     else if (mime_charset_to_utf8(charset, buf_span(&raw), &text) == BRANT_ENOTFOUND)
         mime_charset_to_utf8(SPAN_LIT("utf-8"), buf_span(&raw), &text);
     ret->name = s->name;

@@ -18,6 +18,12 @@ static int clause_of(struct span word)
 
 static struct span strip_brackets(struct span s)
 {
+    size_t close = s.len && s.p[0] == '[' ? span_find_byte(s, ']') : SPAN_NPOS;
+
+    if (close != SPAN_NPOS) /* a port may follow */
+        s.len = close;
+    while (s.len && s.p[s.len - 1] == ',')
+        s.len--;
     while (s.len && (s.p[0] == '<' || s.p[0] == '['))
         s = span_from(s, 1);
     while (s.len && (s.p[s.len - 1] == '>' || s.p[s.len - 1] == ']'))
@@ -94,6 +100,21 @@ static void clause_store(struct mime_received *r, int clause, struct span word, 
         place->len = (size_t)(word.p + word.len - place->p);
 }
 
+/* "(from user@host)" in the place of a from clause, as sendmail writes for mail submitted on the machine. */
+static void from_in_comment(struct mime_received *r, struct span in, size_t comment)
+{
+    struct span text = comment == SPAN_NPOS ? SPAN_NONE : span_from(in, comment);
+    struct mime_lex lex = mime_lex_start(text);
+
+    if (!span_starts_nocase(text, SPAN_LIT("(from ")))
+        return;
+    mime_lex_cfws(&lex, NULL);
+    r->from_comment = span_sub(text, 0, lex.pos);
+    lex = mime_lex_start(span_from(text, 6));
+    r->from = mime_lex_until(&lex, " \t\r\n)");
+    address_find(r->from_comment, &r->from_ip);
+}
+
 void mime_received_parse(struct span raw, struct mime_received *ret)
 {
     size_t semicolon = span_rfind_byte(raw, ';'), comment = SPAN_NPOS, from_end = SPAN_NPOS;
@@ -112,6 +133,8 @@ void mime_received_parse(struct span raw, struct mime_received *ret)
         if (next >= 0 && !(seen & (1U << next))) {
             if (clause == FROM && from_end == SPAN_NPOS)
                 from_end = (size_t)(word.p - lex.in.p);
+            if (next == FROM)
+                comment = SPAN_NPOS;
             clause = next;
             seen |= 1U << next;
             first = true;
@@ -130,7 +153,9 @@ void mime_received_parse(struct span raw, struct mime_received *ret)
     }
     if (clause == FROM && from_end == SPAN_NPOS)
         from_end = lex.in.len;
-    if (seen & (1U << FROM) && comment != SPAN_NPOS && comment < from_end) {
+    if (!(seen & (1U << FROM)))
+        from_in_comment(&r, lex.in, comment);
+    else if (comment != SPAN_NPOS && comment < from_end) {
         r.from_comment = span_trim(span_sub(lex.in, comment, from_end - comment));
         address_find(r.from_comment, &r.from_ip);
     }
