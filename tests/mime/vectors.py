@@ -6,7 +6,6 @@ The sets lie in $BRANT_VECTORS, or in ../shared/vectors beside the source tree; 
 77 (skipped). Prints how many cases ran; a set that is there but holds no case is a failure. -v lists differences.
 """
 
-import collections
 import datetime
 import email
 import email.policy
@@ -65,8 +64,49 @@ def key(text):
 
 # ---- header fields ----
 
-# Differences that are kept on purpose: the first eight hexadecimal digits of SHA-256 of the header text.
-KEPT = {}
+# Differences that are kept on purpose: the first eight hexadecimal digits of SHA-256 of the header text, or of the
+# file's name.
+BASE64_MESSAGE = "RFC 2045 6.4 forbids base64 for message/rfc822: an opaque leaf, reported"
+NO_COLON = "a line without colon in a header is skipped and reported; other parsers begin the body there"
+NO_SPACE = "no white space stands before the encoded word, so none is shown (RFC 5322 invents none)"
+WHOLE_ID = "the id is the whole word (RFC 5321 4.4: atom), also with a slash"
+TWO_DIGITS = "RFC 5322 4.3: years 00 to 49 are 2000 to 2049"
+TWO_DIGITS_AND_FOR = TWO_DIGITS + "; a clause behind the date is none"
+NAMED_ZONE = "RFC 5322 4.3: PST is -0800, PDT -0700"
+KEPT = {
+    "7fb9f66c": "RFC 5322 3.2.2: the folded line end is removed before the backslash is looked at",
+    "fcc4c547": "RFC 2231 4.1: only the first segment names a charset",
+    "09e6bd9e": "RFC 2047 6.2: white space between two encoded words is not shown",
+    "c8d44e3c": "RFC 2231 3: such parameter names mean nothing",
+    "950963fd": "no zone and no date: too many numbers",
+    "aceee3a1": NO_SPACE,
+    "6c92dabe": NO_SPACE,
+    "5f404469": NO_SPACE,
+    "cc1b23d7": "an empty encoded word shows as nothing",
+    "fedc5e5a": WHOLE_ID,
+    "ddc15eeb": WHOLE_ID,
+    "c8d0c815": WHOLE_ID,
+    "d2ae917c": NAMED_ZONE,
+    "31cacb07": NAMED_ZONE,
+    "0c8fa76c": TWO_DIGITS,
+    "141b6c57": TWO_DIGITS,
+    "1b12e8a5": TWO_DIGITS_AND_FOR,
+    "9dfe2eea": "the first by clause counts",
+    "9594ec4f": "the whole word is the name the client gave",
+    "0bc0f7a3": "fractions of a second do not set the seconds to 0",
+    "96347a99": "a comment is no from clause",
+    "f242db38": "a comment is no from clause",
+    "bad8ad47": BASE64_MESSAGE,  # bad-newlines-multiple-parts-base64
+    "f39f7890": BASE64_MESSAGE,  # base64encoded-rfc822message-nested
+    "fd9d91c4": BASE64_MESSAGE,  # base64encoded-rfc822message
+    "8a1eb45f": NO_COLON,  # malformedHeaderStartsBody-nocrlfcrlf
+    "de638ad2": NO_COLON,  # malformedHeaderStartsBody-noheader
+    "b39b4351": "RFC 2046 5.1.2: behind the end of an inner multipart the same boundary is the outer one's",  # msg_15.txt
+    "eee835e1": "RFC 2046 5.1.2: behind the end of an inner multipart the same boundary is the outer one's",  # msg_39.txt
+    "f089fe42": "a boundary right behind a boundary ends an empty part",  # msg_37.txt
+    "b68038f9": BASE64_MESSAGE,  # message-encoded
+    "3154a7da": "RFC 2046 5.1.1: a line that begins with an open boundary is one, whatever follows",  # multipart-complex2
+}
 
 
 def value_of(header):
@@ -291,9 +331,8 @@ def run_mime4j(probe, root):
         shape.case(path.name, tree(answer["explain"]["root"]), xml_tree(want), KEPT.get(key(path.stem)))
         fields.case(path.name, [f["name"] for f in answer["explain"]["headers"]], xml_names(want),
                     KEPT.get(key(path.stem)))
-        files = sorted(path.parent.glob(path.stem + "_decoded_*"),
-                       key=lambda p: [int(n) for n in re.findall(r"\d+", p.stem[len(path.stem) :])])
-        files = [f for f in files if f.suffix in (".txt", ".bin")]
+        outline = ElementTree.parse(path.with_name(path.stem + "_decoded.xml"))
+        files = [path.with_name(e.attrib["name"]) for e in outline.iter() if e.tag.endswith("-body")]
         bodies = [bytes.fromhex(h) for h in answer["bodies"]]
         got = [b.replace(b"\r\n", b"\n") for b in bodies]
         decoded.case(path.name, got, [f.read_bytes().replace(b"\r\n", b"\n") for f in files],
@@ -302,8 +341,13 @@ def run_mime4j(probe, root):
 
 
 def python_types(message):
-    """Types of all parts in order, the enclosed messages' too."""
-    return [part.get_content_type() for part in message.walk()]
+    """Types of all parts in order, the enclosed messages' too. Python also takes apart message/delivery-status,
+    message/external-body and the like, which are opaque here."""
+    types = [message.get_content_type()]
+    if message.is_multipart() and (types[0].startswith("multipart/") or types[0] in ("message/rfc822", "message/global")):
+        for child in message.get_payload():
+            types += python_types(child)
+    return types
 
 
 def our_types(part):
