@@ -1,4 +1,4 @@
-#include "cli/message.h"
+#include "cli/cli.h"
 
 #include <errno.h>
 #include <stdio.h>

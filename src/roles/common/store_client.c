@@ -153,7 +153,7 @@ int store_peer_ask(struct store_peer *p, struct ipc_message *m)
     if (rc)
         return rc;
     p->tag = m->tag;
-    p->answer_type = ipc_answer(m->type);
+    p->answer_type = (uint16_t)ipc_answer(m->type);
     map_put(&c->by_tag, tag_key(&p->tag), p);
     return BRANT_OK;
 }

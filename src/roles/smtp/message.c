@@ -92,7 +92,7 @@ void smtp_message_add(struct smtp_message *m, struct span bytes)
     if (m->parser)
         mime_parser_feed(m->parser, bytes);
     if (buf_append(&m->chunk, bytes))
-        assert(!"a piece without room");
+        assert(false && "a piece without room");
 }
 
 void smtp_message_fail(struct smtp_message *m, uint8_t status)

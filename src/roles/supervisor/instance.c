@@ -250,7 +250,7 @@ static uint64_t backoff_ms(struct sup_instance *i, uint64_t now_ms)
                   LOG_U64("deaths_in_a_minute", recent), LOG_U64("next_start_ms", BACKOFF_LOUD_MS));
         return BACKOFF_LOUD_MS;
     }
-    uint64_t wait = BACKOFF_MS << (recent - 2 < 8 ? recent - 2 : 8);
+    uint64_t wait = (uint64_t)BACKOFF_MS << (recent - 2 < 8 ? recent - 2 : 8);
     return wait < BACKOFF_MAX_MS ? wait : BACKOFF_MAX_MS;
 }
 
