@@ -12,6 +12,10 @@ struct cli_programs {
     int (*demo)(const char *dir, unsigned port_base);
 };
 
+/* `brant message FILE [--json]`: explains a message. argv[0] is "message"; FILE may be "-". The JSON is
+ * described in mime/explain.h. Answers an exit status. */
+int cli_message(int argc, char **argv);
+
 int cli_main(int argc, char **argv, const struct cli_programs *programs);
 
 #endif

@@ -5,7 +5,6 @@
 
 #include "base/err.h"
 #include "cli/command.h"
-#include "cli/message.h"
 #include "cli/target.h"
 #include "conf/conf.h"
 
