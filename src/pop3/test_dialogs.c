@@ -1,4 +1,4 @@
-/* Plays tests/dialogs/pop3/NAME.txt (format: tests/dialogs/README.md) against the engine: in step, in one
+/* Plays tests/dialogs/pop3/NAME.txt (format: README.md there) against the engine: in step, in one
  * piece, byte by byte, and cut in two at every place. */
 #include <dirent.h>
 #include <stdio.h>
@@ -173,7 +173,7 @@ static void setting(struct dialog *d, int line, struct span text)
         size_t offset;
     } flags[] = {
         {"no-password", offsetof(struct dialog, no_password)},
-        {"in-step-only", offsetof(struct dialog, in_step_only)},
+        {"only in-step", offsetof(struct dialog, in_step_only)},
         {"login refused", offsetof(struct dialog, login_refused)},
         {"login later", offsetof(struct dialog, login_later)},
         {"open in-use", offsetof(struct dialog, open_in_use)},
@@ -190,7 +190,7 @@ static void setting(struct dialog *d, int line, struct span text)
             return;
         }
     }
-    if (span_eq_str(text, "engine-only"))
+    if (span_eq_str(text, "only engine"))
         return;
     if (span_starts(text, SPAN_LIT("message "))) {
         if (d->message_count == MESSAGES_MAX)
@@ -215,7 +215,7 @@ static void dialog_line(struct dialog *d, struct span text, int line)
 
     if (text.len == 0 || text.p[0] == '#')
         return;
-    if (span_starts(text, SPAN_LIT("! "))) {
+    if (span_starts(text, SPAN_LIT("@ "))) {
         setting(d, line, span_from(text, 2));
         return;
     }
@@ -223,18 +223,18 @@ static void dialog_line(struct dialog *d, struct span text, int line)
         fail(d, line, "too many steps");
     *step = (struct step){.line = line};
     buf_init(&step->bytes, 1 << 20);
-    if (span_starts(text, SPAN_LIT("C: ")) || span_starts(text, SPAN_LIT("C| ")) || span_eq_str(text, "C:")) {
+    if (span_starts(text, SPAN_LIT("C: ")) || span_starts(text, SPAN_LIT("C! ")) || span_eq_str(text, "C:")) {
         unescape(d, line, span_from(text, 3), &step->bytes);
         if (text.p[1] == ':')
             buf_append_str(&step->bytes, "\r\n");
+    } else if (span_starts(text, SPAN_LIT("S: close "))) {
+        step->type = CLOSED;
+        buf_append(&step->bytes, span_from(text, strlen("S: close ")));
     } else if (span_eq_str(text, "S: ...")) {
         step->type = EXPECT_ANY;
     } else if (span_starts(text, SPAN_LIT("S: ")) || span_eq_str(text, "S:")) {
         step->type = EXPECT;
         pattern(d, step, span_from(text, 3));
-    } else if (span_starts(text, SPAN_LIT("X "))) {
-        step->type = CLOSED;
-        buf_append(&step->bytes, span_from(text, 2));
     } else if (span_starts(text, SPAN_LIT("W ")) &&
                span_to_u64(span_from(text, 2), UINT32_MAX, &step->wait_ms) == BRANT_OK) {
         step->type = WAIT;
@@ -436,7 +436,7 @@ static void check_end(const struct play *p, const char *how)
     const struct step *last = &p->d->steps[p->d->step_count - 1];
 
     if (p->closed != (last->type == CLOSED))
-        fail(p->d, last->line, p->closed ? "closed, and X is not the end" : "still open");
+        fail(p->d, last->line, p->closed ? "closed too early" : "still open");
     if (p->closed && !span_eq_str(buf_span(&last->bytes), pop3_close_reason_text(p->reason)))
         fail(p->d, last->line, pop3_close_reason_text(p->reason));
     if (!span_eq(buf_span(&p->deleted), buf_span(&p->d->deletes)))

@@ -47,7 +47,7 @@ class Dialog:
             for number, line in enumerate(f.read().split(b"\n"), 1):
                 if not line or line.startswith(b"#"):
                     continue
-                if line.startswith(b"! "):
+                if line.startswith(b"@ "):
                     self.settings.append(line[2:])
                 else:
                     self.steps.append((number, line))
@@ -74,13 +74,20 @@ class Dialog:
             skipping = False
             for number, line in self.steps:
                 where = f"{self.name}:{number}: "
-                if line.startswith((b"C: ", b"C| ")) or line == b"C:":
+                if line.startswith((b"C: ", b"C! ")) or line == b"C:":
                     try:
                         c.send(unescape(fill(line[3:])) + (b"\r\n" if line[1:2] == b":" else b""))
                     except wire.Closed:
                         pass  # what was said before is still to be read
                 elif line == b"S: ...":
                     skipping = True
+                elif line.startswith(b"S: close"):
+                    try:
+                        c.sock.shutdown(socket.SHUT_WR)
+                    except OSError:
+                        pass
+                    got = c.rest()
+                    assert got == b"", f"{where}the server also said {got!r}"
                 elif line.startswith(b"S:"):
                     want = pattern(fill(line[3:]))
                     got = c.line()
@@ -88,10 +95,3 @@ class Dialog:
                         got = c.line()
                     skipping = False
                     assert want.match(got), f"{where}the server said {got!r}"
-                elif line.startswith(b"X"):
-                    try:
-                        c.sock.shutdown(socket.SHUT_WR)
-                    except OSError:
-                        pass
-                    got = c.rest()
-                    assert got == b"", f"{where}the server also said {got!r}"
