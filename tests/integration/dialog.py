@@ -1,7 +1,6 @@
 """Dialogue files (tests/dialogs/README.md) against a live server."""
 import os
 import re
-import socket
 
 import wire
 from brantd import PASSWORD, ROOT
@@ -40,6 +39,8 @@ def pattern(text):
 
 
 class Dialog:
+    """A dialogue of POP3 (tests/dialogs/pop3/README.md)."""
+
     def __init__(self, path):
         self.name = os.path.basename(path)
         self.settings, self.steps = [], []
@@ -82,10 +83,6 @@ class Dialog:
                 elif line == b"S: ...":
                     skipping = True
                 elif line.startswith(b"S: close"):
-                    try:
-                        c.sock.shutdown(socket.SHUT_WR)
-                    except OSError:
-                        pass
                     got = c.rest()
                     assert got == b"", f"{where}the server also said {got!r}"
                 elif line.startswith(b"S:"):
@@ -95,3 +92,65 @@ class Dialog:
                         got = c.line()
                     skipping = False
                     assert want.match(got), f"{where}the server said {got!r}"
+
+
+class SmtpDialog:
+    """A dialogue of SMTP (tests/dialogs/README.md). `mailboxes` shows what was stored: a function that gives the
+    messages of all demo accounts."""
+
+    def __init__(self, path):
+        self.name = os.path.basename(path)
+        with open(path, "rb") as f:
+            self.lines = [(n, line) for n, line in enumerate(f.read().split(b"\n"), 1)
+                          if line and not line.startswith(b"#")]
+
+    def is_live(self):
+        return not any(line.startswith((b"@ only engine", b"@ role", b"@ set")) for _, line in self.lines)
+
+    def play(self, port, mailboxes):
+        with wire.Smtp(port, greet=False, timeout=20) as s:
+            body = b""
+            for number, line in self.lines:
+                where, kind, rest = f"{self.name}:{number}: ", line[:2], line[3:]
+                if kind[:1] == b"C":
+                    self.say(s, kind, rest)
+                elif line == b"S: close":
+                    got = s.rest()
+                    assert got == b"", f"{where}the server also said {got!r}"
+                elif kind == b"S:":
+                    self.hear(s, rest, where)
+                elif kind == b"S*":
+                    count, _, want = rest.partition(b" ")
+                    for _ in range(int(count)):
+                        self.hear(s, want, where)
+                elif kind == b"M:":
+                    stored = mailboxes()
+                    assert len(stored) >= int(rest) and (stored == [] or int(rest) > 0), \
+                        f"{where}{len(stored)} messages were stored"
+                elif kind == b"B:":
+                    body += unescape(rest)
+            if body:
+                wire.as_sent(mailboxes()[-1], body)
+
+    @staticmethod
+    def say(s, kind, text):
+        if kind == b"C:":
+            data = text + b"\r\n"
+        elif kind == b"C*":
+            count, _, text = text.partition(b" ")
+            data = unescape(text) * int(count)
+        else:
+            data = unescape(text)
+        try:
+            s.send(data)
+        except wire.Closed:
+            pass  # what was said before is still to be read
+
+    @staticmethod
+    def hear(s, want, where):
+        code, _, glob = want.partition(b" ")
+        got = s.reply()
+        assert got[0] == int(code), f"{where}the server said {got}"
+        if glob:
+            text = re.compile(b".*".join(re.escape(p) for p in glob.split(b"*")) + rb"\Z", re.S)
+            assert text.match(got[1].encode()), f"{where}the server said {got}"

@@ -3,21 +3,24 @@ import os
 
 import pytest
 
-from dialog import Dialog, files
+from dialog import Dialog, SmtpDialog, files
 from wire import TRACE
 
 
-def dialogs(protocol):
-    return [pytest.param(path, id=os.path.basename(path)[:-4]) for path in files(protocol)
-            if not Dialog(path).has(b"engine-only")]
+def params(paths):
+    return [pytest.param(path, id=os.path.basename(path)[:-4]) for path in paths]
+
+
+POP3 = params(p for p in files("pop3") if not Dialog(p).has(b"only engine"))
+SMTP = params(p for p in files("smtp") if SmtpDialog(p).is_live())
 
 
 def test_there_are_dialogues():
-    assert len(dialogs("pop3")) >= 30
-    assert len(dialogs("smtp")) >= 30
+    assert len(POP3) >= 30
+    assert len(SMTP) >= 60
 
 
-@pytest.mark.parametrize("path", dialogs("pop3"))
+@pytest.mark.parametrize("path", POP3)
 def test_pop3(brantd, path):
     dialog = Dialog(path)
     user = brantd.account()
@@ -31,3 +34,11 @@ def test_pop3(brantd, path):
     assert len(left) == len(kept)
     for stored, message in zip(left, kept):
         assert stored.endswith(message) and TRACE.match(stored[:len(stored) - len(message)])
+
+
+@pytest.mark.parametrize("path", SMTP)
+def test_smtp(brantd, path):
+    users = [f"{name}@brant.test" for name in ("alice", "bob", "carol")]
+    for user in users:
+        brantd.empty(user)
+    SmtpDialog(path).play(brantd.smtp_port, lambda: [m for user in users for m in brantd.mailbox(user)])
