@@ -27,7 +27,7 @@ int smtp_reply_append(struct buf *out, const struct smtp_reply *reply, bool enha
     if (reply->code / 100 == 3) /* RFC 2034 3: only 2yz, 4yz and 5yz */
         enhanced = false;
     out->overflowed = false;
-    do {
+    for (int left = SMTP_REPLY_LINES_MAX; left > 0; left--) {
         size_t end = span_find_byte(text, '\n');
         struct span line = span_sub(text, 0, end);
 
@@ -37,8 +37,10 @@ int smtp_reply_append(struct buf *out, const struct smtp_reply *reply, bool enha
                              (size_t)(text.p + text.len - line.p) - SMTP_REPLY_TEXT_MAX);
             line.len = SMTP_REPLY_TEXT_MAX;
         }
-        append_line(out, reply, enhanced, text.len == 0, line);
-    } while (text.len);
+        append_line(out, reply, enhanced, text.len == 0 || left == 1, line);
+        if (text.len == 0)
+            break;
+    }
     if (out->overflowed) {
         out->len = start;
         return BRANT_ELIMIT;

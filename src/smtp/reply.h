@@ -12,9 +12,10 @@ struct smtp_reply {
 };
 
 enum {
-    SMTP_REPLY_LINE_MAX = 512,  /* RFC 5321 4.5.3.1.5, CRLF included */
-    SMTP_REPLY_TEXT_MAX = 496,  /* of text in one line beside codes and CRLF; longer text is broken */
-    SMTP_REPLY_BYTES_MAX = 2048 /* of text in one reply; the rest is cut */
+    SMTP_REPLY_LINE_MAX = 512,   /* RFC 5321 4.5.3.1.5, CRLF included */
+    SMTP_REPLY_TEXT_MAX = 496,   /* of text in one line beside codes and CRLF; longer text is broken */
+    SMTP_REPLY_BYTES_MAX = 2048, /* of text in one reply; the rest is cut */
+    SMTP_REPLY_LINES_MAX = 32    /* in one reply; the rest is cut */
 };
 
 /* Appends the whole reply. A 3yz reply never carries an enhanced code. BRANT_ELIMIT: nothing was appended. */

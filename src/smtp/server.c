@@ -228,6 +228,27 @@ static void answer_rcpt(struct smtp_server *s, const struct smtp_reply *r)
     }
 }
 
+/* Replies that LMTP repeats for every recipient are one line each, so that the room for all of them is known.
+ */
+struct one_line {
+    char text[SMTP_REPLY_TEXT_MAX + 1];
+    struct smtp_reply reply;
+};
+
+static const struct smtp_reply *one_line(struct one_line *o, const struct smtp_reply *r)
+{
+    size_t len = r->text ? strcspn(r->text, "\n") : 0;
+
+    if (len >= sizeof o->text)
+        len = sizeof o->text - 1;
+    if (len)
+        memcpy(o->text, r->text, len);
+    o->text[len] = '\0';
+    o->reply = *r;
+    o->reply.text = o->text;
+    return &o->reply;
+}
+
 static void answer_data(struct smtp_server *s, const struct smtp_reply *r)
 {
     bool chunk = s->phase == PHASE_CHUNK;
@@ -239,9 +260,11 @@ static void answer_data(struct smtp_server *s, const struct smtp_reply *r)
     } else {
         server_drop_transaction(s, false);
         if (chunk) { /* RFC 3030 2: the chunk is swallowed before the reply */
+            struct one_line o;
+
             s->msg.fault = FAULT_ANSWER;
             buf_reset(&s->scratch);
-            smtp_reply_append(&s->scratch, r, s->hello == HELLO_EHLO);
+            smtp_reply_append(&s->scratch, one_line(&o, r), s->hello == HELLO_EHLO);
         } else {
             answer_reply(s, r);
             server_phase(s, PHASE_COMMAND);
@@ -249,20 +272,6 @@ static void answer_data(struct smtp_server *s, const struct smtp_reply *r)
     }
     s->rate_start_ms = s->active_ms;
     s->rate_bytes = 0;
-}
-
-/* LMTP replies are one line each, so that the room for all of them is known. */
-static void answer_end_line(struct smtp_server *s, const struct smtp_reply *r)
-{
-    char text[SMTP_REPLY_TEXT_MAX + 1] = "";
-    size_t len = r->text ? strcspn(r->text, "\n") : 0;
-
-    if (len >= sizeof text)
-        len = sizeof text - 1;
-    if (len)
-        memcpy(text, r->text, len);
-    text[len] = '\0';
-    server_reply(s, r->code, r->subject, r->detail, text);
 }
 
 static void answer_end(struct smtp_server *s, const struct smtp_reply *replies, size_t count)
@@ -273,11 +282,9 @@ static void answer_end(struct smtp_server *s, const struct smtp_reply *replies, 
     server_drop_transaction(s, false);
     for (uint32_t i = 0; i < due; i++) {
         const struct smtp_reply *r = &replies[count > 1 ? i : 0];
+        struct one_line o;
 
-        if (lmtp)
-            answer_end_line(s, r);
-        else
-            answer_reply(s, r);
+        answer_reply(s, lmtp ? one_line(&o, r) : r);
         if (is_positive(r))
             s->idle_commands = 0;
     }

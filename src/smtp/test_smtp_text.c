@@ -116,6 +116,21 @@ static void test_reply(void **state)
     assert_int_equal(lines, 5); /* SMTP_REPLY_BYTES_MAX in lines of SMTP_REPLY_TEXT_MAX */
 }
 
+static void test_reply_many_lines(void **state)
+{
+    char text[3000];
+    const char *got;
+    size_t lines = 0;
+
+    (void)state;
+    memset(text, '\n', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    got = reply(550, text, true);
+    for (; lines < SMTP_REPLY_LINES_MAX - 1; lines++, got += strlen("550-5.1.1 \r\n"))
+        assert_memory_equal(got, "550-5.1.1 \r\n", strlen("550-5.1.1 \r\n"));
+    assert_string_equal(got, "550 5.1.1 \r\n");
+}
+
 static void test_reply_full(void **state)
 {
     struct smtp_reply r = {550, 1, 1, "a\nb"};
@@ -229,15 +244,11 @@ static void test_return_path(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_params),
-        cmocka_unit_test(test_params_refused),
-        cmocka_unit_test(test_every_byte),
-        cmocka_unit_test(test_xtext),
-        cmocka_unit_test(test_reply),
-        cmocka_unit_test(test_reply_full),
-        cmocka_unit_test(test_date),
-        cmocka_unit_test(test_received),
-        cmocka_unit_test(test_received_injection),
+        cmocka_unit_test(test_params),      cmocka_unit_test(test_params_refused),
+        cmocka_unit_test(test_every_byte),  cmocka_unit_test(test_xtext),
+        cmocka_unit_test(test_reply),       cmocka_unit_test(test_reply_many_lines),
+        cmocka_unit_test(test_reply_full),  cmocka_unit_test(test_date),
+        cmocka_unit_test(test_received),    cmocka_unit_test(test_received_injection),
         cmocka_unit_test(test_return_path),
     };
 
