@@ -79,12 +79,12 @@ static int zone_offset(struct mime_lex *lex, struct fields *f)
     int digits, more;
     int64_t n = number(lex, &digits);
 
-    if (mime_lex_peek(lex) == ':') { /* +01:00 */
+    if (digits == 2 && mime_lex_peek(lex) == ':') { /* +01:00 */
         lex->pos++;
         n = n * 100 + number(lex, &more);
         digits += more;
     }
-    if (digits != 4 || n < 0 || n % 100 > 59)
+    if (digits != 4 || n % 100 > 59)
         return BRANT_ESYNTAX;
     f->zone_min = n / 100 * 60 + n % 100;
     f->zone_known = !(minus && n == 0); /* RFC 5322 3.3: -0000 says nothing */

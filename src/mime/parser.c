@@ -129,18 +129,19 @@ static void part_open(struct mime_parser *p, uint8_t flags)
     p->values = 0;
 }
 
-/* Takes the innermost open part off the stack; its body ends at `end`, after `lines` lines of the message. */
-static void part_close(struct mime_parser *p, uint64_t end, uint64_t lines)
+/* Takes the innermost open part off the stack; its body ends at *end, after *lines lines of the message. A
+ * part without body pushes both behind its header, for the parts around it too. */
+static void part_close(struct mime_parser *p, uint64_t *end, uint64_t *lines)
 {
     struct mime_open *open = &p->open[p->open_len - 1];
     struct mime_part *part = top_part(p);
 
-    if (end < part->body_start) { /* the line end before the boundary is that of the empty line */
-        end = part->body_start;
-        lines = open->body_lines;
+    if (*end < part->body_start) { /* the line end before the boundary is that of the empty line */
+        *end = part->body_start;
+        *lines = open->body_lines;
     }
-    part->body_end = end;
-    part->body_lines = clamp32(lines - open->body_lines);
+    part->body_end = *end;
+    part->body_lines = clamp32(*lines - open->body_lines);
     if (part->kind == MIME_KIND_MULTIPART) {
         if (!open->terminated)
             report(p, MIME_PROBLEM_UNTERMINATED_MULTIPART, p->line_start);
@@ -396,6 +397,7 @@ static void boundary_handle(struct mime_parser *p, const struct mime_boundary_ma
 {
     struct mime_open *open = &p->open[match->open];
     uint64_t end = p->line_start - eol_before; /* RFC 2046 5.1.1: that line end belongs to the boundary */
+    uint64_t lines_end = lines_before - (eol_before ? 1 : 0);
 
     if (p->in_header) {
         uint64_t lines = p->lines;
@@ -410,7 +412,7 @@ static void boundary_handle(struct mime_parser *p, const struct mime_boundary_ma
     if (match->trailing)
         report(p, MIME_PROBLEM_BOUNDARY_TRAILING, p->line_start);
     while (p->open_len > match->open + 1)
-        part_close(p, end, lines_before - (eol_before ? 1 : 0));
+        part_close(p, &end, &lines_end);
     if (match->end) {
         open->boundary = SPAN_NONE;
         open->terminated = true;
@@ -587,6 +589,8 @@ static void problems_sort(struct mime_parser *p)
 
 void mime_parser_finish(struct mime_parser *p)
 {
+    uint64_t end, lines;
+
     if (p->last_cr)
         report(p, MIME_PROBLEM_BARE_CR, p->pos - 1);
     if (p->pos > p->line_start)
@@ -595,8 +599,10 @@ void mime_parser_finish(struct mime_parser *p)
         header_finish(p, p->pos);
         message_child_open(p);
     }
+    end = p->pos;
+    lines = p->lines;
     while (p->open_len)
-        part_close(p, p->pos, p->lines);
+        part_close(p, &end, &lines);
     problems_sort(p);
     p->s.size = p->pos;
     p->s.lines = clamp32(p->lines);

@@ -177,8 +177,11 @@ int mime_structure_encode(const struct mime_structure *s, size_t max, struct buf
 static int get_values(struct wire_reader *r, struct arena *a, struct mime_part *p)
 {
     struct mime_value **tail = &p->values;
+    uint8_t n = wire_get_u8(r);
 
-    for (uint8_t n = wire_get_u8(r); n; n--) {
+    if (n > VALUES_MAX)
+        return BRANT_ESYNTAX;
+    for (; n; n--) {
         struct mime_value *v = arena_alloc(a, sizeof *v);
         uint8_t id = wire_get_u8(r);
 
@@ -257,7 +260,7 @@ int mime_structure_decode(struct span blob, struct arena *a, struct mime_structu
     s.lines = wire_get_u32(&r);
     s.count = wire_get_u32(&r);
     if (r.err || flags > BLOB_TRUNCATED || s.count > MIME_STRUCTURE_PARTS_MAX ||
-        s.count > r.in.len / PART_HEAD || (s.count == 0 && !s.truncated))
+        s.count > r.in.len / PART_HEAD || (s.count == 0 && !s.truncated) || (s.count && s.size > UINT32_MAX))
         return BRANT_ESYNTAX;
     s.parts = arena_array(a, s.count ? s.count : 1, sizeof *s.parts);
     if (!s.parts)

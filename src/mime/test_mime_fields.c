@@ -233,7 +233,8 @@ static void reads_dates(void **state)
                                       "1 13 2026 10:00 Z",
                                       "1 Jan 99999999999999999999 10:00 Z",
                                       "1 Jan 2026 10: Z",
-                                      "1 Jan 2026 10:00 +1"};
+                                      "1 Jan 2026 10:00 +1",
+                                      "1 Jan 2026 10:00 -110:1"};
     struct mime_date d;
 
     (void)state;

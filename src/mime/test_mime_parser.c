@@ -140,6 +140,32 @@ static void lists_the_fields(void **state)
     mime_parser_free(p);
 }
 
+/* A part without body ends with its header, and so do the parts around it: never outside of them. */
+static void children_stay_inside(void **state)
+{
+    static const char *const texts[] = {
+        "Content-Type: multipart/x; boundary=a\n\n--a\nContent-Type: multipart/x; "
+        "boundary=b\n\n--b\n\n--a--\n",
+        "Content-Type: multipart/x; boundary=a\n\n--a\nContent-Type: multipart/x; boundary=b\n\n--b\n--a--\n",
+        "Content-Type: multipart/x; boundary=a\n\n--a\nContent-Type: message/rfc822\n\nSubject: x\n\n--a--\n",
+        "Content-Type: multipart/x; boundary=a\n\n--a\nContent-Type: message/rfc822\n\nSubject: x\n--a--\n",
+    };
+
+    (void)state;
+    for (size_t t = 0; t < sizeof texts / sizeof texts[0]; t++) {
+        struct mime_parser *p = parse(span_str(texts[t]), 0, 0);
+        const struct mime_structure *s = mime_parser_structure(p);
+
+        assert_int_equal(s->count, 3);
+        for (uint32_t i = 1; i < s->count; i++) {
+            assert_true(s->parts[i].body_end <= s->parts[s->parts[i].parent].body_end);
+            assert_true(s->parts[i].body_lines < 4);
+        }
+        mime_parser_free(p);
+        check_splits(span_str(texts[t]));
+    }
+}
+
 static void splits_change_nothing(void **state)
 {
     static const char *const texts[] = {
@@ -373,13 +399,10 @@ static void limits_hold(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(finds_the_parts),
-        cmocka_unit_test(lists_the_fields),
-        cmocka_unit_test(splits_change_nothing),
-        cmocka_unit_test(reports_problems),
-        cmocka_unit_test(blob_comes_back),
-        cmocka_unit_test(bombs_are_bounded),
-        cmocka_unit_test(near_boundaries_are_bounded),
+        cmocka_unit_test(finds_the_parts),      cmocka_unit_test(lists_the_fields),
+        cmocka_unit_test(children_stay_inside), cmocka_unit_test(splits_change_nothing),
+        cmocka_unit_test(reports_problems),     cmocka_unit_test(blob_comes_back),
+        cmocka_unit_test(bombs_are_bounded),    cmocka_unit_test(near_boundaries_are_bounded),
         cmocka_unit_test(limits_hold),
     };
 
