@@ -1,7 +1,5 @@
 #include "mime/date.h"
 
-#include <stdio.h>
-
 #include "base/ascii.h"
 #include "base/err.h"
 #include "mime/lex.h"
@@ -236,6 +234,20 @@ static void date_from_days(int64_t count, int64_t *ret_year, int64_t *ret_month,
     *ret_day = count - days_from_date(year, month, 1) + 1;
 }
 
+static char *put_text(char *out, const char *text, size_t len)
+{
+    memcpy(out, text, len);
+    return out + len;
+}
+
+/* Exactly that many digits, zeros in front. */
+static char *put_number(char *out, int64_t number, int digits)
+{
+    for (int i = digits; i-- > 0; number /= 10)
+        out[i] = (char)('0' + number % 10);
+    return out + digits;
+}
+
 void mime_date_format(int64_t unix_s, int offset_min, char out[MIME_DATE_TEXT_MAX])
 {
     const int64_t first = -62135596800 + 86400 * 5, last = 253402300799 - 86400 * 5;
@@ -249,9 +261,21 @@ void mime_date_format(int64_t unix_s, int offset_min, char out[MIME_DATE_TEXT_MA
     second = local - count * 86400;
     date_from_days(count, &year, &month, &day);
     zone = offset_min < 0 ? -offset_min : offset_min;
-    snprintf(out, MIME_DATE_TEXT_MAX, "%.3s, %u %.3s %04u %02u:%02u:%02u %c%02u%02u",
-             days + 3 * (((count + 4) % 7 + 7) % 7), (unsigned)day % 32, months + 3 * (month - 1),
-             (unsigned)year % 10000, (unsigned)(second / 3600) % 24, (unsigned)(second / 60) % 60,
-             (unsigned)second % 60, offset_min < 0 ? '-' : '+', (unsigned)zone / 60 % 100,
-             (unsigned)zone % 60);
+    out = put_text(out, days + 3 * (((count + 4) % 7 + 7) % 7), 3);
+    out = put_text(out, ", ", 2);
+    out = put_number(out, day, day < 10 ? 1 : 2);
+    out = put_text(out, " ", 1);
+    out = put_text(out, months + 3 * (month - 1), 3);
+    out = put_text(out, " ", 1);
+    out = put_number(out, year, 4);
+    out = put_text(out, " ", 1);
+    out = put_number(out, second / 3600, 2);
+    out = put_text(out, ":", 1);
+    out = put_number(out, second / 60 % 60, 2);
+    out = put_text(out, ":", 1);
+    out = put_number(out, second % 60, 2);
+    out = put_text(out, offset_min < 0 ? " -" : " +", 2);
+    out = put_number(out, zone / 60, 2);
+    out = put_number(out, zone % 60, 2);
+    *out = '\0';
 }
