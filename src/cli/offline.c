@@ -99,7 +99,9 @@ static int give_orders(struct offline *o, const struct conf *conf, int channel_f
     if (client_tell(o->control, &m, channel_fd) != CLI_DONE)
         return CLI_REFUSED;
     m = (struct ipc_message){.type = IPC_TYPE_START, .start = {.generation = 1}};
-    return client_ask(o->control, &m, &answer);
+    if (client_tell(o->control, &m, -1) != CLI_DONE)
+        return CLI_REFUSED;
+    return client_expect(o->control, IPC_TYPE_READY, &answer); /* a report, which carries no tag */
 }
 
 struct pipes {

@@ -126,12 +126,16 @@ class Brantd:
         return True
 
     def log_tail(self, lines=60):
-        try:
-            with open(self.output, "rb") as f:
-                f.seek(max(0, os.path.getsize(self.output) - 64 * 1024))
-                return "\n".join(f.read().decode("utf-8", "replace").splitlines()[-lines:])
-        except OSError as e:
-            return str(e)
+        """The ends of what it printed and of its log."""
+        text = []
+        for path in (self.output, os.path.join(self.directory, "log")):
+            try:
+                with open(path, "rb") as f:
+                    f.seek(max(0, os.path.getsize(path) - 64 * 1024))
+                    text += [f"-- {path}"] + f.read().decode("utf-8", "replace").splitlines()[-lines:]
+            except OSError as e:
+                text.append(str(e))
+        return "\n".join(text)
 
     # ---- processes ----
 

@@ -93,9 +93,9 @@ def test_aliases_fan_out_nest_and_end(brantd):
 
 def test_aliases_in_a_circle_end(brantd):
     user = brantd.account()
-    brantd.cli("alias", "add", "x@brant.test", "y@brant.test")
-    brantd.cli("alias", "add", "y@brant.test", "x@brant.test", status=None)
     brantd.cli("alias", "add", "y@brant.test", user)
+    brantd.cli("alias", "add", "x@brant.test", "y@brant.test")
+    brantd.cli("alias", "add", "y@brant.test", "x@brant.test", status=None)  # may be refused
     assert rcpt(brantd, "x@brant.test")[0] == 250
     assert brantd.send("x@brant.test", MESSAGE)[0] == 250
     assert len(brantd.mailbox(user)) == 1

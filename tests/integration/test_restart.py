@@ -161,7 +161,11 @@ def test_the_store_checks_out_after_kills(own_brantd):
     assert len(own_brantd.mailbox(user)) == 20
     own_brantd.cli("store", "check", "--deep")
     before = own_brantd.mailbox(user)
+    own_brantd.cli("store", "rebuild", status=1)  # not while it runs
+    assert own_brantd.stop() == []
     own_brantd.cli("store", "rebuild")
+    own_brantd.cli("store", "check", "--deep")
+    own_brantd.start()
     assert own_brantd.mailbox(user) == before
 
 
