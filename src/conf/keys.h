@@ -54,10 +54,7 @@
     X(PROCESS, INT, instances_mx, "instances.mx", RESTART, 1, 16, "2", "",                                     \
       "Processes that accept mail from other servers. More than one per processor core gains nothing.")        \
     X(PROCESS, INT, instances_pop3, "instances.pop3", RESTART, 1, 16, "1", "",                                 \
-      "Processes that serve POP3 while isolation.pop3 is shared.")                                             \
-    X(PROCESS, ENUM, isolation_pop3, "isolation.pop3", RESTART, 0, 0, "shared", "shared|connection",           \
-      "shared: the POP3 processes each serve many sessions. connection: every session has a process of its "   \
-      "own, which costs memory and keeps a broken session from seeing any other.")
+      "Processes that serve POP3.")
 
 #define CONF_KEYS_SMTP(X)                                                                                     \
     X(SMTP, SIZE, max_message_size_bytes, "max_message_size", RELOAD, 64 * CONF_KiB, 1 * CONF_GiB, "50 MiB", "", \

@@ -72,7 +72,7 @@ static void every_type_is_read(void **state)
              "drain_time = 90 seconds\n"
              "smtp_timeout_data = 2m\n"
              "max_recipients = 500\n"
-             "isolation.pop3 = Connection\n"
+             "over_quota_reply = Permanent\n"
              "listen.smtp = 192.0.2.1:25, [2001:db8::1]:2525\n"
              "listen.smtp = 127.0.0.1:26\n"
              "listen.pop3 = none\n"
@@ -87,7 +87,7 @@ static void every_type_is_read(void **state)
     assert_int_equal(c.drain_time_ms, 90000);
     assert_int_equal(c.smtp_timeout_data_ms, 120000);
     assert_int_equal(c.max_recipients, 500);
-    assert_int_equal(c.isolation_pop3, CONF_ISOLATION_CONNECTION);
+    assert_int_equal(c.over_quota_reply, CONF_OVER_QUOTA_PERMANENT);
     assert_int_equal(c.listen_smtp.count, 3);
     assert_int_equal(c.listen_smtp.list[1].port, 2525);
     assert_int_equal(c.listen_pop3.count, 0);
