@@ -7,8 +7,7 @@
 #include "base/mem.h"
 
 struct source_count {
-    uint32_t count[IPC_SERVICE_COUNT];
-    uint32_t all;
+    uint64_t sessions;
 };
 
 struct id_key {
@@ -61,9 +60,9 @@ static void source_count(struct sessions *s, const struct ip_addr *address, uint
         count = mem_zalloc(sizeof *count);
         map_put(&s->sources, k, count);
     }
-    count->count[service]++;
-    count->all++;
-    s->total[service]++;
+    count->sessions++;
+    s->service[service]++;
+    s->total++;
 }
 
 static void source_uncount(struct sessions *s, const struct ip_addr *address, uint8_t service)
@@ -71,10 +70,10 @@ static void source_uncount(struct sessions *s, const struct ip_addr *address, ui
     uint8_t key[SESSIONS_SOURCE_KEY_MAX];
     struct span k = span_make(key, sessions_source_key(address, key));
     struct source_count *count = map_get(&s->sources, k);
-    assert(count && count->count[service] > 0 && s->total[service] > 0);
-    count->count[service]--;
-    s->total[service]--;
-    if (--count->all == 0)
+    assert(count && count->sessions > 0 && s->service[service] > 0 && s->total > 0);
+    s->service[service]--;
+    s->total--;
+    if (--count->sessions == 0)
         free(map_remove(&s->sources, k));
 }
 
@@ -82,8 +81,8 @@ static bool over_limit(const struct sessions *s, const struct ip_addr *address, 
 {
     uint8_t key[SESSIONS_SOURCE_KEY_MAX];
     struct source_count *count = map_get(&s->sources, span_make(key, sessions_source_key(address, key)));
-    return s->total[service] >= s->limits.total[service] ||
-           (count && count->count[service] >= s->limits.per_source[service]);
+    return s->total >= s->limits.total || s->service[service] >= s->limits.service[service] ||
+           (count ? count->sessions : 0) >= s->limits.per_source;
 }
 
 int sessions_open(struct sessions *s, struct session_owner *owner, const struct ipc_id *id, uint8_t service,

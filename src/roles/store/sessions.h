@@ -1,8 +1,8 @@
 /* The sessions of all roles: who is connected from where, who is logged in, who holds a maildrop.
  *
  * A session is known by the channel it came by and the id its role chose, so that one role instance can
- * never name a session of another. Connections are counted per source (IPv4 address, IPv6 /64) and in all,
- * for each service. The lock on a maildrop is exclusive; it goes with its session, and a session goes with
+ * never name a session of another. Sessions are counted per source (IPv4 address, IPv6 /64), per service and
+ * in all. The lock on a maildrop is exclusive; it goes with its session, and a session goes with
  * its channel. */
 #ifndef ROLES_STORE_SESSIONS_H
 #define ROLES_STORE_SESSIONS_H
@@ -11,8 +11,9 @@
 #include "ipc/messages.h"
 
 struct sessions_limits {
-    uint32_t per_source[IPC_SERVICE_COUNT];
-    uint32_t total[IPC_SERVICE_COUNT];
+    uint64_t per_source;                 /* all services together */
+    uint64_t total;                      /* all services together */
+    uint64_t service[IPC_SERVICE_COUNT]; /* of one service */
 };
 
 struct session {
@@ -38,7 +39,7 @@ struct sessions {
     struct sessions_limits limits;
     struct map by_id, by_serial, by_account; /* struct session; by_account: who holds the maildrop */
     struct map sources;                      /* struct source_count */
-    uint32_t total[IPC_SERVICE_COUNT];
+    uint64_t total, service[IPC_SERVICE_COUNT];
     uint64_t last_serial;
 };
 

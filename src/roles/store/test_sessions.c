@@ -25,7 +25,7 @@ static struct ipc_id id(uint8_t n)
     return (struct ipc_id){{n}};
 }
 
-static const struct sessions_limits limits = {.per_source = {0, 2, 1}, .total = {0, 4, 2}};
+static const struct sessions_limits limits = {.per_source = 3, .total = 6, .service = {0, 5, 2}};
 
 static int open_one(struct sessions *s, struct session_owner *o, uint8_t n, uint8_t service, const char *from)
 {
@@ -44,21 +44,25 @@ static void test_counters(void **state)
     assert_int_equal(open_one(&s, &a, 1, IPC_SERVICE_SMTP, "192.0.2.1"), BRANT_OK);
     assert_int_equal(open_one(&s, &a, 1, IPC_SERVICE_SMTP, "192.0.2.9"), BRANT_EEXISTS);
     assert_int_equal(open_one(&s, &b, 1, IPC_SERVICE_SMTP, "192.0.2.1"), BRANT_OK); /* its own ids */
-    assert_int_equal(open_one(&s, &b, 2, IPC_SERVICE_SMTP, "192.0.2.1"), BRANT_ELIMIT);
     assert_int_equal(open_one(&s, &b, 2, IPC_SERVICE_POP3, "192.0.2.1"), BRANT_OK);
-    assert_int_equal(open_one(&s, &b, 3, 0, "192.0.2.1"), BRANT_ESYNTAX);
-    assert_int_equal(open_one(&s, &b, 3, IPC_SERVICE_COUNT, "192.0.2.1"), BRANT_ESYNTAX);
+    assert_int_equal(open_one(&s, &b, 3, IPC_SERVICE_SMTP, "192.0.2.1"), BRANT_ELIMIT); /* source */
+    assert_int_equal(open_one(&s, &b, 3, 0, "192.0.2.2"), BRANT_ESYNTAX);
+    assert_int_equal(open_one(&s, &b, 3, IPC_SERVICE_COUNT, "192.0.2.2"), BRANT_ESYNTAX);
     /* one IPv6 /64 is one source */
     assert_int_equal(open_one(&s, &b, 4, IPC_SERVICE_SMTP, "2001:db8:0:1::1"), BRANT_OK);
     assert_int_equal(open_one(&s, &b, 5, IPC_SERVICE_SMTP, "2001:db8:0:1:ffff::"), BRANT_OK);
-    assert_int_equal(open_one(&s, &b, 6, IPC_SERVICE_SMTP, "2001:db8:0:1::2"), BRANT_ELIMIT);
-    assert_int_equal(s.total[IPC_SERVICE_SMTP], 4);
-    assert_int_equal(open_one(&s, &b, 6, IPC_SERVICE_SMTP, "192.0.2.77"), BRANT_ELIMIT); /* in all */
+    assert_int_equal(open_one(&s, &b, 6, IPC_SERVICE_SMTP, "2001:db8:0:1::2"), BRANT_OK);
+    assert_int_equal(open_one(&s, &b, 7, IPC_SERVICE_POP3, "2001:db8:0:1::2"), BRANT_ELIMIT);
+    assert_int_equal(s.total, 6);
+    assert_int_equal(open_one(&s, &b, 7, IPC_SERVICE_POP3, "192.0.2.77"), BRANT_ELIMIT); /* in all */
     sessions_close_all(&s, &b);
     assert_int_equal(b.count, 0);
-    assert_int_equal(s.total[IPC_SERVICE_SMTP], 1);
-    assert_int_equal(s.total[IPC_SERVICE_POP3], 0);
-    assert_int_equal(open_one(&s, &b, 2, IPC_SERVICE_SMTP, "192.0.2.1"), BRANT_OK);
+    assert_int_equal(s.total, 1);
+    assert_int_equal(s.service[IPC_SERVICE_SMTP], 1);
+    assert_int_equal(s.service[IPC_SERVICE_POP3], 0);
+    assert_int_equal(open_one(&s, &b, 8, IPC_SERVICE_POP3, "192.0.2.1"), BRANT_OK);
+    assert_int_equal(open_one(&s, &b, 9, IPC_SERVICE_POP3, "192.0.2.2"), BRANT_OK);
+    assert_int_equal(open_one(&s, &b, 10, IPC_SERVICE_POP3, "192.0.2.3"), BRANT_ELIMIT); /* service */
     struct ipc_id one = id(1);
     assert_non_null(sessions_find(&s, &a, &one));
     assert_null(sessions_find(&s, &b, &one));
