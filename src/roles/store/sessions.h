@@ -16,6 +16,9 @@ struct sessions_limits {
     uint64_t service[IPC_SERVICE_COUNT]; /* of one service */
 };
 
+struct body;
+struct open_message;
+
 struct session {
     struct ipc_id id;
     struct session_owner *owner;
@@ -26,6 +29,9 @@ struct session {
     bool maildrop_held;          /* this session has the lock of its account's maildrop */
     uint64_t serial;             /* never used twice: finds the session again when a slow answer comes */
     struct session *prev, *next; /* of the same channel */
+    struct body *bodies;         /* without a COMMIT yet (bodies.c) */
+    unsigned body_count;
+    struct open_message *reading; /* the message being read (reading.c) */
 };
 
 /* The part of a channel that its sessions hang on; zeroed at start, emptied by sessions_close_all. */
