@@ -1,0 +1,342 @@
+/* Administration: domains, accounts, aliases. Every refusal carries a text for the person who asked. */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/ascii.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "log/log.h"
+#include "roles/store/server.h"
+#include "smtp/address.h"
+
+/* What an administrator asked for, on its way. */
+struct admin_op {
+    struct op op;
+    uint16_t question; /* its type */
+    struct span name;  /* that it is about, for texts and the log; in the arena */
+    struct password_task task;
+};
+
+enum { ADMIN_ARENA_BYTES = 16384 };
+
+/* ---- names as the store keeps them ---- */
+
+/* The canonical form of an address, in the arena. An empty span when it is none. */
+static struct span canonical_address(struct arena *a, struct span text)
+{
+    struct smtp_mailbox mailbox;
+    struct buf _cleanup_buf_ out;
+    buf_init(&out, SMTP_MAILBOX_BYTES_MAX);
+    if (smtp_mailbox_parse(text, &mailbox) != BRANT_OK || mailbox.literal ||
+        smtp_mailbox_normalise(&mailbox, &out) != BRANT_OK)
+        return SPAN_NONE;
+    return arena_dup(a, buf_span(&out));
+}
+
+static struct span canonical_domain(struct arena *a, struct span text)
+{
+    if (smtp_domain_check(text) != BRANT_OK)
+        return SPAN_NONE;
+    uint8_t *copy = arena_alloc(a, text.len);
+    for (size_t i = 0; i < text.len; i++)
+        copy[i] = ascii_lower(text.p[i]);
+    return span_make(copy, text.len);
+}
+
+/* An address, or "@domain". */
+static struct span canonical_alias(struct arena *a, struct span text)
+{
+    if (text.len == 0 || text.p[0] != '@')
+        return canonical_address(a, text);
+    struct span domain = canonical_domain(a, span_from(text, 1));
+    if (domain.len == 0)
+        return SPAN_NONE;
+    uint8_t *copy = arena_alloc(a, 1 + domain.len);
+    copy[0] = '@';
+    memcpy(copy + 1, domain.p, domain.len);
+    return span_make(copy, 1 + domain.len);
+}
+
+/* ---- answers ---- */
+
+/* "example.org has 3 accounts and 1 alias; remove them first" */
+static void domain_in_use(struct server *sv, struct span name, struct buf *text)
+{
+    struct store_domain_info info;
+    char after[256] = "";
+    /* In order of the names: the one behind the greatest smaller one. */
+    while (store_domains_list(sv->store, span_str(after), &info, 1) == 1) {
+        if (span_eq_str_nocase(name, info.name)) {
+            buf_printf(text, "%s has %llu account%s and %llu alias%s; remove them first", info.name,
+                       (unsigned long long)info.accounts, info.accounts == 1 ? "" : "s",
+                       (unsigned long long)info.aliases, info.aliases == 1 ? "" : "es");
+            return;
+        }
+        memcpy(after, info.name, sizeof after);
+    }
+    buf_append_str(text, "it is still in use; remove its accounts and aliases first");
+}
+
+static const char *thing(uint16_t question)
+{
+    switch (question) {
+    case IPC_TYPE_DOMAIN_ADD:
+    case IPC_TYPE_DOMAIN_REMOVE:
+        return "domain";
+    case IPC_TYPE_ALIAS_ADD:
+    case IPC_TYPE_ALIAS_REMOVE:
+        return "alias";
+    default:
+        return "account";
+    }
+}
+
+static void refusal_text(struct server *sv, const struct admin_op *a, int rc, struct buf *text)
+{
+    bool adds = a->question == IPC_TYPE_ACCOUNT_ADD || a->question == IPC_TYPE_ALIAS_ADD;
+    if (rc == BRANT_ESTATE && a->question == IPC_TYPE_DOMAIN_REMOVE)
+        domain_in_use(sv, a->name, text);
+    else if (a->op.store.reason)
+        buf_append_str(text, a->op.store.reason);
+    else if (rc == BRANT_EEXISTS)
+        buf_printf(text, "%s already exists", thing(a->question));
+    else if (rc == BRANT_ENOTFOUND && adds)
+        buf_append_str(text, "its domain, or the target, is not known here; add it first");
+    else if (rc == BRANT_ENOTFOUND)
+        buf_printf(text, "there is no such %s", thing(a->question));
+    else if (rc == BRANT_EREFUSED)
+        buf_append_str(text, "the target is not an address of this server");
+    else if (rc == BRANT_ESYNTAX)
+        buf_printf(text, "not a valid name for a %s", thing(a->question));
+    else
+        buf_append_str(text, brant_err_text(rc));
+}
+
+static void admin_finish(struct op *op)
+{
+    struct admin_op *a = (struct admin_op *)op;
+    struct server *sv = op->sv;
+    int rc = op->store.result;
+    struct buf _cleanup_buf_ text;
+    buf_init(&text, IPC_TEXT_MAX);
+    if (rc != BRANT_OK)
+        refusal_text(sv, a, rc, &text);
+    log_event(LOG_INFO, "admin", LOG_STR("command", ipc_type_name(a->question)), LOG_SPAN("name", a->name),
+              LOG_STR("result", ipc_status_text((uint8_t)server_status_of(rc))));
+    struct peer *p = server_peer(sv, op->peer);
+    if (p)
+        server_result(p, op->tag, server_status_of(rc), text.len > 0 ? buf_cstr(&text) : NULL);
+    op_free(op);
+}
+
+static struct admin_op *admin_new(struct server *sv, struct peer *p, const struct ipc_message *m,
+                                  enum store_op_kind kind)
+{
+    struct admin_op *a = op_new(sv, sizeof *a, ADMIN_ARENA_BYTES);
+    a->op.peer = p->sessions.channel;
+    a->op.tag = m->tag;
+    a->op.finish = admin_finish;
+    a->op.store.kind = kind;
+    a->question = m->type;
+    return a;
+}
+
+/* Submits it, or says that the name is none. */
+static void admin_go(struct peer *p, struct admin_op *a, struct span name, struct span asked, const char *what)
+{
+    if (name.len > 0) {
+        a->name = name;
+        op_submit(&a->op);
+        return;
+    }
+    struct buf _cleanup_buf_ text;
+    buf_init(&text, IPC_TEXT_MAX);
+    buf_append(&text, span_sub(asked, 0, IPC_ADDRESS_MAX));
+    buf_printf(&text, "%snot %s", asked.len > 0 ? ": " : "", what);
+    server_result(p, a->op.tag, IPC_INVALID, buf_cstr(&text));
+    op_free(&a->op);
+}
+
+static const char a_domain[] = "a domain name", an_address[] = "an address: write user@example.org",
+                  an_alias[] = "an alias: write user@example.org, or @example.org for all other names";
+
+/* ---- domains and aliases ---- */
+
+void on_domain_add(struct server *sv, struct peer *p, const struct ipc_message *m)
+{
+    struct admin_op *a = admin_new(sv, p, m, STORE_OP_DOMAIN_ADD);
+    struct span name = canonical_domain(&a->op.arena, m->domain_add.domain);
+    a->op.store.domain.name = name;
+    admin_go(p, a, name, m->domain_add.domain, a_domain);
+}
+
+void on_domain_remove(struct server *sv, struct peer *p, const struct ipc_message *m)
+{
+    struct admin_op *a = admin_new(sv, p, m, STORE_OP_DOMAIN_REMOVE);
+    struct span name = canonical_domain(&a->op.arena, m->domain_remove.domain);
+    a->op.store.domain.name = name;
+    admin_go(p, a, name, m->domain_remove.domain, a_domain);
+}
+
+void on_alias_add(struct server *sv, struct peer *p, const struct ipc_message *m)
+{
+    const struct ipc_alias_add *q = &m->alias_add;
+    struct admin_op *a = admin_new(sv, p, m, STORE_OP_ALIAS_ADD);
+    struct span alias = canonical_alias(&a->op.arena, q->alias);
+    struct span target = canonical_address(&a->op.arena, q->target);
+    a->op.store.alias = (struct store_alias){.address = alias, .target = target};
+    if (alias.len == 0)
+        admin_go(p, a, alias, q->alias, an_alias);
+    else if (target.len == 0)
+        admin_go(p, a, target, q->target, an_address);
+    else
+        admin_go(p, a, alias, q->alias, an_alias);
+}
+
+void on_alias_remove(struct server *sv, struct peer *p, const struct ipc_message *m)
+{
+    const struct ipc_alias_remove *q = &m->alias_remove;
+    struct admin_op *a = admin_new(sv, p, m, STORE_OP_ALIAS_REMOVE);
+    struct span alias = canonical_alias(&a->op.arena, q->alias);
+    struct span target = q->target.len > 0 ? canonical_address(&a->op.arena, q->target) : SPAN_NONE;
+    a->op.store.alias = (struct store_alias){.address = alias, .target = target};
+    if (alias.len > 0 && target.len == 0 && q->target.len > 0)
+        admin_go(p, a, target, q->target, an_address);
+    else
+        admin_go(p, a, alias, q->alias, an_alias);
+}
+
+/* ---- accounts ---- */
+
+static void account_drop(struct password_task *t)
+{
+    struct admin_op *a = (struct admin_op *)((char *)t - offsetof(struct admin_op, task));
+    op_free(&a->op);
+}
+
+/* The new password has become a verifier. */
+static void account_hashed(struct server *sv, struct password_task *t, const struct passwords_result *r)
+{
+    struct admin_op *a = (struct admin_op *)((char *)t - offsetof(struct admin_op, task));
+    if (r->outcome == PASSWORDS_HASHED) {
+        a->op.store.account.verifier = arena_dup(&a->op.arena, span_str(r->verifier));
+        op_submit(&a->op);
+        return;
+    }
+    struct peer *p = server_peer(sv, t->peer);
+    if (p)
+        server_result(p, t->tag, IPC_FAILED, "the password could not be hashed: no memory");
+    op_free(&a->op);
+}
+
+/* Goes on at once without a password, or when it is hashed. */
+static void account_go(struct server *sv, struct peer *p, struct admin_op *a, struct span asked,
+                       struct span password)
+{
+    if (password.len == 0 || a->name.len == 0) {
+        admin_go(p, a, a->name, asked, an_address);
+        return;
+    }
+    uint64_t id = server_serial(sv);
+    enum passwords_outcome outcome = passwords_hash(sv->passwords, id, password);
+    if (outcome == PASSWORDS_PENDING) {
+        a->task = (struct password_task){
+            .peer = a->op.peer, .tag = a->op.tag, .finish = account_hashed, .drop = account_drop};
+        map_put(&sv->logins, map_u64_key(&id), &a->task);
+        return;
+    }
+    if (outcome == PASSWORDS_BUSY)
+        server_result(p, a->op.tag, IPC_TRY_LATER, "too many passwords are being checked; try again");
+    else
+        server_result(p, a->op.tag, IPC_INVALID, "a password may not hold a NUL byte or be over 512 bytes");
+    op_free(&a->op);
+}
+
+void on_account_add(struct server *sv, struct peer *p, const struct ipc_message *m)
+{
+    const struct ipc_account_add *q = &m->account_add;
+    struct admin_op *a = admin_new(sv, p, m, STORE_OP_ACCOUNT_ADD);
+    a->name = canonical_address(&a->op.arena, q->address);
+    a->op.store.account = (struct store_account){
+        .address = a->name, .options = STORE_ACCOUNT_ENABLED, .quota_bytes = q->quota_bytes};
+    account_go(sv, p, a, q->address, q->password);
+}
+
+void on_account_remove(struct server *sv, struct peer *p, const struct ipc_message *m)
+{
+    struct admin_op *a = admin_new(sv, p, m, STORE_OP_ACCOUNT_REMOVE);
+    struct span name = canonical_address(&a->op.arena, m->account_remove.address);
+    a->op.store.account.address = name;
+    admin_go(p, a, name, m->account_remove.address, an_address);
+}
+
+void on_account_set(struct server *sv, struct peer *p, const struct ipc_message *m)
+{
+    const struct ipc_account_set *q = &m->account_set;
+    struct admin_op *a = admin_new(sv, p, m, STORE_OP_ACCOUNT_SET);
+    struct store_account *s = &a->op.store.account;
+    a->name = canonical_address(&a->op.arena, q->address);
+    s->address = a->name;
+    if (q->change & IPC_ACCOUNT_PASSWORD)
+        s->set |= STORE_SET_VERIFIER;
+    if (q->change & IPC_ACCOUNT_QUOTA)
+        s->set |= STORE_SET_QUOTA;
+    s->quota_bytes = q->quota_bytes;
+    if (q->change & IPC_ACCOUNT_ENABLED) {
+        struct store_account_info info = {0};
+        (void)store_account_find(sv->store, a->name, &info); /* the writer says if there is none */
+        s->set |= STORE_SET_OPTIONS;
+        s->options = (info.options & ~(uint32_t)STORE_ACCOUNT_ENABLED) | (q->enabled ? STORE_ACCOUNT_ENABLED : 0);
+        mem_wipe(&info, sizeof info);
+    }
+    account_go(sv, p, a, q->address, q->change & IPC_ACCOUNT_PASSWORD ? q->password : SPAN_NONE);
+}
+
+/* ---- where mail goes ---- */
+
+void on_address_resolve(struct server *sv, struct peer *p, const struct ipc_message *m)
+{
+    struct arena _cleanup_arena_ arena;
+    arena_init(&arena, ADMIN_ARENA_BYTES);
+    struct span address = canonical_address(&arena, m->address_resolve.address);
+    if (address.len == 0) /* "postmaster" alone is one, too */
+        address = m->address_resolve.address;
+    struct store_target *targets = mem_array(IPC_RECIPIENTS_MAX, sizeof *targets);
+    struct ipc_address_row *rows = mem_array(IPC_RECIPIENTS_MAX, sizeof *rows);
+    size_t count = 0;
+    int rc = store_resolve(sv->store, address, 0, targets, IPC_RECIPIENTS_MAX, &count);
+    if (rc != BRANT_OK && rc != BRANT_ESTATE && rc != BRANT_ENOSPACE)
+        count = 0;
+    if (count > IPC_RECIPIENTS_MAX)
+        count = IPC_RECIPIENTS_MAX;
+    for (size_t i = 0; i < count; i++)
+        rows[i] = (struct ipc_address_row){.account = span_str(targets[i].address),
+                                           .detail = span_sub(span_str(targets[i].detail), 0, 64)};
+    static const struct {
+        int rc;
+        enum ipc_status status;
+        const char *text;
+    } answers[] = {
+        {BRANT_OK, IPC_OK, ""},
+        {BRANT_ENOTFOUND, IPC_UNKNOWN_ADDRESS, "nobody has that name in our domain: mail is refused"},
+        {BRANT_EREFUSED, IPC_NOT_LOCAL, "not one of our domains: mail is refused"},
+        {BRANT_ESYNTAX, IPC_INVALID, "not an address"},
+        {BRANT_ELIMIT, IPC_REFUSED, "its aliases go too deep or reach too many accounts"},
+        {BRANT_ESTATE, IPC_OVER_QUOTA, "every account it reaches is over quota"},
+        {BRANT_ENOSPACE, IPC_NO_SPACE, "the disk is full: mail is refused for now"},
+    };
+    struct ipc_message answer = {.type = IPC_TYPE_ADDRESS_ROWS, .tag = m->tag};
+    answer.address_rows.status = IPC_FAILED;
+    answer.address_rows.text = SPAN_LIT("the store failed");
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)
+        if (answers[i].rc == rc) {
+            answer.address_rows.status = (uint8_t)answers[i].status;
+            answer.address_rows.text = span_str(answers[i].text);
+        }
+    answer.address_rows.rows = rows;
+    answer.address_rows.rows_count = (uint32_t)count;
+    server_send(p, &answer);
+    free(targets);
+    free(rows);
+}
