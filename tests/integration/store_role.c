@@ -507,3 +507,304 @@ static void case_resume(struct world *w)
         continue;
     peer_done(&other);
 }
+
+/* ---- hostile peers: the channel is closed, the sender reported, nobody else notices ---- */
+
+struct hostile {
+    struct world *w;
+    struct peer peer, honest; /* honest: another instance, with a session */
+    struct ipc_id session, honest_session;
+    uint32_t instance;
+    unsigned count;
+};
+
+static void hostile_begin(struct hostile *h)
+{
+    world_channel(h->w, IPC_ROLE_SMTP, ++h->instance, &h->peer);
+    h->session = new_id();
+    CHECK(session_open(&h->peer, h->session, IPC_SERVICE_SMTP, "192.0.2.66") == IPC_OK);
+}
+
+static void hostile_end(struct hostile *h)
+{
+    peer_expect_closed(&h->peer);
+    peer_done(&h->peer);
+    world_expect_fault(h->w, IPC_ROLE_SMTP, h->instance);
+    CHECK(rcpt_check(&h->honest, h->honest_session, "alice@brant.test", 0) == IPC_OK);
+    h->count++;
+}
+
+static void hostile_message(struct hostile *h, struct ipc_message m)
+{
+    hostile_begin(h);
+    peer_send(&h->peer, &m);
+    hostile_end(h);
+}
+
+static void hostile_bytes(struct hostile *h, struct span bytes)
+{
+    hostile_begin(h);
+    peer_send_bytes(&h->peer, bytes);
+    hostile_end(h);
+}
+
+/* Frames that are none. */
+static void hostile_frames(struct hostile *h)
+{
+    hostile_bytes(h, SPAN_LIT("\0\0\0\0\0\0\0\0\0\0\0\0"));
+    hostile_bytes(h, SPAN_LIT("\xff\xff\xff\xff\x1e\0\1\0\0\0\0\0"));
+    hostile_bytes(h, SPAN_LIT("\x0d\0\0\0\x1e\0\1\0\0\0\0\0x"));         /* a field cut short */
+    hostile_bytes(h, SPAN_LIT("\x0c\0\0\0\xe7\x03\1\0\0\0\0\0"));        /* no such type */
+    hostile_bytes(h, SPAN_LIT("\x0c\0\0\0\x20\0\xff\xff\0\0\0\0"));      /* no such version */
+    hostile_bytes(h, SPAN_LIT("GET / HTTP/1.1\r\nHost: store\r\n\r\n")); /* somebody else's protocol */
+    /* every message that an smtp instance may not send, all fields empty */
+    static const uint16_t types[] = {
+#define TYPE(number, NAME, name, from, to, answer) IPC_TYPE_##NAME,
+        IPC_MESSAGES(TYPE)
+#undef TYPE
+    };
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (!ipc_permitted(types[i], IPC_ROLE_SMTP, IPC_ROLE_STORE))
+            hostile_message(h, (struct ipc_message){.type = types[i]});
+}
+
+static void hostile_sessions(struct hostile *h)
+{
+    struct ipc_id strange = new_id();
+    struct ipc_message m = {.type = IPC_TYPE_RCPT_CHECK};
+    m.rcpt_check = (struct ipc_rcpt_check){.session = strange, .address = SPAN_LIT("alice@brant.test")};
+    hostile_message(h, m);
+    m.rcpt_check.session = h->honest_session; /* another instance's session is as strange */
+    hostile_message(h, m);
+    m = (struct ipc_message){.type = IPC_TYPE_BODY_CHUNK,
+                             .body_chunk = {.session = h->honest_session, .bytes = SPAN_LIT("x")}};
+    hostile_message(h, m);
+    m = (struct ipc_message){.type = IPC_TYPE_BODY_ABORT, .body_abort = {.session = strange}};
+    hostile_message(h, m);
+    m = (struct ipc_message){.type = IPC_TYPE_SESSION_OPEN,
+                             .session_open = {.session = strange, .service = IPC_SERVICE_POP3}};
+    hostile_message(h, m);
+    hostile_begin(h); /* one session twice */
+    m = (struct ipc_message){.type = IPC_TYPE_SESSION_OPEN,
+                             .session_open = {.session = h->session, .service = IPC_SERVICE_SMTP}};
+    peer_send(&h->peer, &m);
+    hostile_end(h);
+}
+
+static void hostile_bodies(struct hostile *h)
+{
+    static const struct ipc_recipient to[1] = {{.address = {(const uint8_t *)"alice@brant.test", 16}}};
+    static const struct ipc_recipient wrong[1] = {
+        {.address = {(const uint8_t *)"alice@brant.test", 16}, .variant = 1}};
+    static uint8_t chunk[IPC_CHUNK_MAX];
+    struct ipc_message m;
+
+    hostile_begin(h); /* more than its credit */
+    m = (struct ipc_message){.type = IPC_TYPE_BODY_CHUNK,
+                             .body_chunk = {h->session, 1, span_make(chunk, sizeof chunk)}};
+    for (size_t sent = 0; sent <= 64 * (size_t)IPC_BODY_CREDIT; sent += sizeof chunk)
+        peer_send(&h->peer, &m);
+    hostile_end(h);
+
+    hostile_begin(h); /* bodies without end */
+    for (uint64_t body = 0; body < 100; body++)
+        peer_send(&h->peer, &(struct ipc_message){.type = IPC_TYPE_BODY_CHUNK,
+                                                  .body_chunk = {h->session, body, SPAN_LIT("x")}});
+    hostile_end(h);
+
+    const struct {
+        uint64_t body, bytes;
+        const struct ipc_recipient *to;
+        uint32_t to_count;
+        bool known_session;
+    } commits[] = {
+        {7, 10, to, 1, true}, /* no such body */
+        {1, 4, to, 1, true},  /* other lengths */
+        {1, 6, to, 1, true},          {1, 0, to, 1, true},
+        {1, UINT64_MAX, to, 1, true}, {1, 5, to, 0, true}, /* nobody to get it */
+        {1, 5, wrong, 1, true},                            /* no such variant */
+        {1, 5, to, 1, false},                              /* no such session */
+    };
+    for (size_t i = 0; i < sizeof commits / sizeof *commits; i++) {
+        hostile_begin(h);
+        peer_send(&h->peer, &(struct ipc_message){.type = IPC_TYPE_BODY_CHUNK,
+                                                  .body_chunk = {h->session, 1, SPAN_LIT("hello")}});
+        m = commit_message(new_id(), commits[i].known_session ? h->session : new_id(), commits[i].body,
+                           commits[i].bytes, commits[i].to, commits[i].to_count);
+        peer_send(&h->peer, &m);
+        hostile_end(h);
+    }
+    hostile_begin(h); /* no variant at all */
+    peer_send(&h->peer, &(struct ipc_message){.type = IPC_TYPE_BODY_CHUNK,
+                                              .body_chunk = {h->session, 1, SPAN_LIT("hello")}});
+    m = commit_message(new_id(), h->session, 1, 5, to, 1);
+    m.commit.variants_count = 0;
+    peer_send(&h->peer, &m);
+    hostile_end(h);
+}
+
+/* A pop3 instance that asks for what is not its own. */
+static void hostile_pop3(struct hostile *h)
+{
+    struct ipc_message answer;
+    struct peer owner;
+    world_channel(h->w, IPC_ROLE_POP3, 1, &owner);
+    struct ipc_id owned = login(&owner, "alice@brant.test", "secret", IPC_OK, &answer);
+    CHECK(maildrop_open(&owner, owned).maildrop.status == IPC_OK);
+    for (unsigned i = 0; i < 8; i++) {
+        struct peer thief;
+        world_channel(h->w, IPC_ROLE_POP3, 100 + i, &thief);
+        struct ipc_id own = new_id();
+        CHECK(session_open(&thief, own, IPC_SERVICE_POP3, "192.0.2.66") == IPC_OK);
+        struct ipc_id id = i % 2 ? own : owned; /* not logged in; not its own */
+        const struct ipc_message asks[4] = {
+            {.type = IPC_TYPE_MAILDROP_OPEN, .maildrop_open = {id}},
+            {.type = IPC_TYPE_MAILDROP_LIST, .maildrop_list = {id, 0}},
+            {.type = IPC_TYPE_MESSAGE_READ, .message_read = {id, 1, 0, 100}},
+            {.type = IPC_TYPE_MAILDROP_EXPUNGE, .maildrop_expunge = {id, SPAN_LIT("\1\0\0\0")}},
+        };
+        peer_send(&thief, &asks[i / 2]);
+        peer_expect_closed(&thief);
+        peer_done(&thief);
+        world_expect_fault(h->w, IPC_ROLE_POP3, 100 + i);
+        h->count++;
+    }
+    CHECK(maildrop_open(&owner, owned).maildrop.status == IPC_OK);
+    peer_done(&owner);
+}
+
+/* Asks without end and never reads: slowed down, and its memory bounded, while others are served. */
+static void hostile_flood(struct hostile *h)
+{
+    hostile_begin(h);
+    struct buf _cleanup_buf_ frame, many;
+    buf_init(&frame, IPC_FRAME_MAX);
+    buf_init(&many, 1 << 20);
+    struct ipc_message m = {.type = IPC_TYPE_RCPT_CHECK, .tag = 1};
+    m.rcpt_check = (struct ipc_rcpt_check){.session = h->session, .address = SPAN_LIT("alice@brant.test")};
+    CHECK(ipc_encode(&frame, &m) == BRANT_OK);
+    while (buf_append(&many, buf_span(&frame)) == BRANT_OK)
+        continue;
+    unsigned long before = world_memory_kib(h->w);
+    size_t sent = 0;
+    struct timeval patience = {.tv_usec = 300000};
+    CHECK(setsockopt(h->peer.fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) == 0);
+    while (sent < 256u << 20) {
+        ssize_t n = send(h->peer.fd, many.data, many.len, MSG_NOSIGNAL);
+        if (n < (ssize_t)many.len)
+            break; /* it is not read any more */
+        sent += (size_t)n;
+    }
+    unsigned long after = world_memory_kib(h->w);
+    CHECK(after < before + 64 * 1024);
+    CHECK(rcpt_check(&h->honest, h->honest_session, "alice@brant.test", 0) == IPC_OK);
+    peer_done(&h->peer);
+}
+
+static void case_hostile(struct world *w)
+{
+    struct hostile h = {.w = w, .instance = 1000};
+    struct peer cli;
+    world_channel(w, IPC_ROLE_CLI, 1, &cli);
+    people(&cli);
+    peer_done(&cli);
+    world_channel(w, IPC_ROLE_SMTP, 0, &h.honest);
+    h.honest_session = new_id();
+    CHECK(session_open(&h.honest, h.honest_session, IPC_SERVICE_SMTP, "192.0.2.1") == IPC_OK);
+    hostile_frames(&h);
+    hostile_sessions(&h);
+    hostile_bodies(&h);
+    hostile_pop3(&h);
+    hostile_flood(&h);
+    printf("  %u offences, each reported, the honest peer served after each\n", h.count);
+    peer_done(&h.honest);
+}
+
+/* Limits, and what is counted is given back. */
+static void case_limits(struct world *w)
+{
+    struct peer smtp;
+    struct ipc_id ids[5];
+    world_channel(w, IPC_ROLE_SMTP, 0, &smtp);
+    for (size_t i = 0; i < 5; i++) {
+        ids[i] = new_id();
+        CHECK(session_open(&smtp, ids[i], IPC_SERVICE_SMTP, "192.0.2.1") == (i < 4 ? IPC_OK : IPC_TOO_MANY));
+    }
+    CHECK(session_open(&smtp, new_id(), IPC_SERVICE_SMTP, "192.0.2.2") == IPC_OK);
+    peer_send(&smtp, &(struct ipc_message){.type = IPC_TYPE_SESSION_CLOSE, .session_close = {ids[0]}});
+    CHECK(session_open(&smtp, ids[4], IPC_SERVICE_SMTP, "192.0.2.1") == IPC_OK);
+    peer_done(&smtp);
+    world_channel(w, IPC_ROLE_SMTP, 0, &smtp); /* a channel's sessions end with it */
+    for (size_t i = 0; i < 4; i++)
+        CHECK(session_open(&smtp, new_id(), IPC_SERVICE_SMTP, "192.0.2.1") == IPC_OK);
+    peer_done(&smtp);
+}
+
+/* The command line's own store: one at a time, and it ends with its channel. */
+static void case_offline(struct world *w)
+{
+    struct world second = *w;
+    second.offline = true;
+    second.control_fd = second.log_fd = -1;
+    net_control_init(&second.control);
+    CHECK(world_start_refused(&second) != 0); /* the server has the directory */
+    world_stop(w);
+    world_start(&second);
+    struct peer cli;
+    struct ipc_message answer, ask = {.type = IPC_TYPE_STORE_REBUILD, .store_rebuild = {.confirm = 1}};
+    world_channel(&second, IPC_ROLE_CLI, 0, &cli);
+    people(&cli);
+    peer_call(&cli, &ask, &answer);
+    CHECK(answer.store_report.status == IPC_OK && answer.store_report.problems_count == 0);
+    ask = (struct ipc_message){.type = IPC_TYPE_STORE_CHECK, .store_check = {.deep = 1}};
+    peer_call(&cli, &ask, &answer);
+    CHECK(answer.store_report.status == IPC_OK && answer.store_report.problems_count == 0);
+    ask = (struct ipc_message){.type = IPC_TYPE_STORE_COMPACT, .store_compact = {.all = 1}};
+    peer_call(&cli, &ask, &answer);
+    CHECK(answer.store_report.status == IPC_OK);
+    ask = (struct ipc_message){.type = IPC_TYPE_ACCOUNT_LIST};
+    peer_call(&cli, &ask, &answer);
+    CHECK(answer.account_rows.rows_count == 2);
+    peer_done(&cli);
+    world_expect_end(&second);
+    net_control_done(&second.control);
+    world_start(w);
+    world_channel(w, IPC_ROLE_CLI, 0, &cli);
+    ask = (struct ipc_message){.type = IPC_TYPE_STORE_REBUILD, .store_rebuild = {.confirm = 1}};
+    peer_call(&cli, &ask, &answer);
+    CHECK(answer.store_report.status == IPC_REFUSED); /* not under a running server */
+    peer_done(&cli);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name, *settings;
+        void (*run)(struct world *w);
+    } cases[] = {
+        {"directory", "max_connections_per_source = 1000", case_directory},
+        {"mail", "max_connections_per_source = 1000", case_mail},
+        {"kill", "max_connections_per_source = 1000", case_kill},
+        {"resume", "max_connections_per_source = 1000", case_resume},
+        {"hostile", "max_connections_per_source = 1000", case_hostile},
+        {"limits", "max_connections_per_source = 4", case_limits},
+        {"offline", "max_connections_per_source = 1000", case_offline},
+    };
+    if (argc < 2)
+        fail("usage: %s BRANT_STORE [CASE]", argv[0]);
+    unsigned ran = 0;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        if (argc > 2 && strcmp(argv[2], cases[i].name) != 0)
+            continue;
+        printf("%s\n", cases[i].name);
+        fflush(stdout);
+        struct world w;
+        world_init(&w, argv[1], cases[i].settings);
+        world_start(&w);
+        cases[i].run(&w);
+        world_done(&w);
+        ran++;
+    }
+    printf("%u cases\n", ran);
+    return ran > 0 ? 0 : 1;
+}

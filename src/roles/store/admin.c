@@ -3,12 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/ascii.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "log/log.h"
+#include "roles/common/canonical.h"
 #include "roles/store/server.h"
-#include "smtp/address.h"
 
 /* What an administrator asked for, on its way. */
 struct admin_op {
@@ -20,42 +19,35 @@ struct admin_op {
 
 enum { ADMIN_ARENA_BYTES = 16384 };
 
-/* ---- names as the store keeps them ---- */
+/* ---- names as the store keeps them: an empty span when it is none ---- */
 
-/* The canonical form of an address, in the arena. An empty span when it is none. */
-static struct span canonical_address(struct arena *a, struct span text)
+static struct span keep(struct arena *a, const struct buf *name, int rc)
 {
-    struct smtp_mailbox mailbox;
-    struct buf _cleanup_buf_ out;
-    buf_init(&out, SMTP_MAILBOX_BYTES_MAX);
-    if (smtp_mailbox_parse(text, &mailbox) != BRANT_OK || mailbox.literal ||
-        smtp_mailbox_normalise(&mailbox, &out) != BRANT_OK)
-        return SPAN_NONE;
-    return arena_dup(a, buf_span(&out));
+    return rc == BRANT_OK ? arena_dup(a, buf_span(name)) : SPAN_NONE;
 }
 
-static struct span canonical_domain(struct arena *a, struct span text)
+static struct span take_domain(struct arena *a, struct span text)
 {
-    if (smtp_domain_check(text) != BRANT_OK)
+    struct buf _cleanup_buf_ name;
+    buf_init(&name, 255);
+    if (text.len > 0 && text.p[0] == '[')
         return SPAN_NONE;
-    uint8_t *copy = arena_alloc(a, text.len);
-    for (size_t i = 0; i < text.len; i++)
-        copy[i] = ascii_lower(text.p[i]);
-    return span_make(copy, text.len);
+    return keep(a, &name, canonical_domain(text, &name));
 }
 
 /* An address, or "@domain". */
-static struct span canonical_alias(struct arena *a, struct span text)
+static struct span take_alias(struct arena *a, struct span text)
 {
-    if (text.len == 0 || text.p[0] != '@')
-        return canonical_address(a, text);
-    struct span domain = canonical_domain(a, span_from(text, 1));
-    if (domain.len == 0)
+    struct buf _cleanup_buf_ name;
+    buf_init(&name, IPC_ADDRESS_MAX);
+    if (span_find_byte(text, '@') == SPAN_NPOS || text.p[text.len - 1] == ']')
         return SPAN_NONE;
-    uint8_t *copy = arena_alloc(a, 1 + domain.len);
-    copy[0] = '@';
-    memcpy(copy + 1, domain.p, domain.len);
-    return span_make(copy, 1 + domain.len);
+    return keep(a, &name, canonical_address(text, &name));
+}
+
+static struct span take_address(struct arena *a, struct span text)
+{
+    return text.len > 0 && text.p[0] == '@' ? SPAN_NONE : take_alias(a, text);
 }
 
 /* ---- answers ---- */
@@ -143,7 +135,8 @@ static struct admin_op *admin_new(struct server *sv, struct peer *p, const struc
 }
 
 /* Submits it, or says that the name is none. */
-static void admin_go(struct peer *p, struct admin_op *a, struct span name, struct span asked, const char *what)
+static void admin_go(struct peer *p, struct admin_op *a, struct span name, struct span asked,
+                     const char *what)
 {
     if (name.len > 0) {
         a->name = name;
@@ -166,7 +159,7 @@ static const char a_domain[] = "a domain name", an_address[] = "an address: writ
 void on_domain_add(struct server *sv, struct peer *p, const struct ipc_message *m)
 {
     struct admin_op *a = admin_new(sv, p, m, STORE_OP_DOMAIN_ADD);
-    struct span name = canonical_domain(&a->op.arena, m->domain_add.domain);
+    struct span name = take_domain(&a->op.arena, m->domain_add.domain);
     a->op.store.domain.name = name;
     admin_go(p, a, name, m->domain_add.domain, a_domain);
 }
@@ -174,7 +167,7 @@ void on_domain_add(struct server *sv, struct peer *p, const struct ipc_message *
 void on_domain_remove(struct server *sv, struct peer *p, const struct ipc_message *m)
 {
     struct admin_op *a = admin_new(sv, p, m, STORE_OP_DOMAIN_REMOVE);
-    struct span name = canonical_domain(&a->op.arena, m->domain_remove.domain);
+    struct span name = take_domain(&a->op.arena, m->domain_remove.domain);
     a->op.store.domain.name = name;
     admin_go(p, a, name, m->domain_remove.domain, a_domain);
 }
@@ -183,8 +176,8 @@ void on_alias_add(struct server *sv, struct peer *p, const struct ipc_message *m
 {
     const struct ipc_alias_add *q = &m->alias_add;
     struct admin_op *a = admin_new(sv, p, m, STORE_OP_ALIAS_ADD);
-    struct span alias = canonical_alias(&a->op.arena, q->alias);
-    struct span target = canonical_address(&a->op.arena, q->target);
+    struct span alias = take_alias(&a->op.arena, q->alias);
+    struct span target = take_address(&a->op.arena, q->target);
     a->op.store.alias = (struct store_alias){.address = alias, .target = target};
     if (alias.len == 0)
         admin_go(p, a, alias, q->alias, an_alias);
@@ -198,8 +191,8 @@ void on_alias_remove(struct server *sv, struct peer *p, const struct ipc_message
 {
     const struct ipc_alias_remove *q = &m->alias_remove;
     struct admin_op *a = admin_new(sv, p, m, STORE_OP_ALIAS_REMOVE);
-    struct span alias = canonical_alias(&a->op.arena, q->alias);
-    struct span target = q->target.len > 0 ? canonical_address(&a->op.arena, q->target) : SPAN_NONE;
+    struct span alias = take_alias(&a->op.arena, q->alias);
+    struct span target = q->target.len > 0 ? take_address(&a->op.arena, q->target) : SPAN_NONE;
     a->op.store.alias = (struct store_alias){.address = alias, .target = target};
     if (alias.len > 0 && target.len == 0 && q->target.len > 0)
         admin_go(p, a, target, q->target, an_address);
@@ -257,7 +250,7 @@ void on_account_add(struct server *sv, struct peer *p, const struct ipc_message 
 {
     const struct ipc_account_add *q = &m->account_add;
     struct admin_op *a = admin_new(sv, p, m, STORE_OP_ACCOUNT_ADD);
-    a->name = canonical_address(&a->op.arena, q->address);
+    a->name = take_address(&a->op.arena, q->address);
     a->op.store.account = (struct store_account){
         .address = a->name, .options = STORE_ACCOUNT_ENABLED, .quota_bytes = q->quota_bytes};
     account_go(sv, p, a, q->address, q->password);
@@ -266,7 +259,7 @@ void on_account_add(struct server *sv, struct peer *p, const struct ipc_message 
 void on_account_remove(struct server *sv, struct peer *p, const struct ipc_message *m)
 {
     struct admin_op *a = admin_new(sv, p, m, STORE_OP_ACCOUNT_REMOVE);
-    struct span name = canonical_address(&a->op.arena, m->account_remove.address);
+    struct span name = take_address(&a->op.arena, m->account_remove.address);
     a->op.store.account.address = name;
     admin_go(p, a, name, m->account_remove.address, an_address);
 }
@@ -276,7 +269,7 @@ void on_account_set(struct server *sv, struct peer *p, const struct ipc_message 
     const struct ipc_account_set *q = &m->account_set;
     struct admin_op *a = admin_new(sv, p, m, STORE_OP_ACCOUNT_SET);
     struct store_account *s = &a->op.store.account;
-    a->name = canonical_address(&a->op.arena, q->address);
+    a->name = take_address(&a->op.arena, q->address);
     s->address = a->name;
     if (q->change & IPC_ACCOUNT_PASSWORD)
         s->set |= STORE_SET_VERIFIER;
@@ -287,7 +280,8 @@ void on_account_set(struct server *sv, struct peer *p, const struct ipc_message 
         struct store_account_info info = {0};
         (void)store_account_find(sv->store, a->name, &info); /* the writer says if there is none */
         s->set |= STORE_SET_OPTIONS;
-        s->options = (info.options & ~(uint32_t)STORE_ACCOUNT_ENABLED) | (q->enabled ? STORE_ACCOUNT_ENABLED : 0);
+        s->options =
+            (info.options & ~(uint32_t)STORE_ACCOUNT_ENABLED) | (q->enabled ? STORE_ACCOUNT_ENABLED : 0);
         mem_wipe(&info, sizeof info);
     }
     account_go(sv, p, a, q->address, q->change & IPC_ACCOUNT_PASSWORD ? q->password : SPAN_NONE);
@@ -299,7 +293,7 @@ void on_address_resolve(struct server *sv, struct peer *p, const struct ipc_mess
 {
     struct arena _cleanup_arena_ arena;
     arena_init(&arena, ADMIN_ARENA_BYTES);
-    struct span address = canonical_address(&arena, m->address_resolve.address);
+    struct span address = take_address(&arena, m->address_resolve.address);
     if (address.len == 0) /* "postmaster" alone is one, too */
         address = m->address_resolve.address;
     struct store_target *targets = mem_array(IPC_RECIPIENTS_MAX, sizeof *targets);

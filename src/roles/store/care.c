@@ -60,7 +60,7 @@ void server_status(struct server *sv, server_put_status *put, void *context)
         {"compacted_segments", s.compacted_segments},
         {"parked_ops", s.parked_ops},
         {"body_memory_bytes", s.body_memory_bytes},
-        {"bodies_arriving", sv->bodies.count},
+        {"bodies_arriving", sv->arriving.count},
         {"operations", sv->ops.count},
         {"sessions", sv->sessions.total},
         {"sessions_smtp", sv->sessions.service[IPC_SERVICE_SMTP]},
@@ -145,7 +145,8 @@ static void compact_end(struct care *c)
     pairs_add(&pairs, "compacted_segments", s.compacted_segments - c->compacted_before);
     pairs_add(&pairs, "segments", s.segments);
     pairs_add(&pairs, "journal_bytes", s.journal_bytes);
-    struct ipc_problem blocked = {SPAN_LIT("a damaged segment is kept as it is; see brant store check --deep")};
+    struct ipc_problem blocked = {
+        SPAN_LIT("a damaged segment is kept as it is; see brant store check --deep")};
     struct peer *p = server_peer(c->sv, c->peer);
     if (p)
         report(p, c->tag, IPC_OK, &pairs, &blocked, s.compaction_blocked ? 1 : 0);
@@ -276,7 +277,8 @@ void on_store_rebuild(struct server *sv, struct peer *p, const struct ipc_messag
     arena_init(&pairs.arena, 1024);
     pairs_add(&pairs, "records", opened.records_applied);
     pairs_add(&pairs, "records_damaged", opened.records_damaged);
-    struct ipc_problem damaged = {SPAN_LIT("records are damaged and were left out; see brant store check --deep")};
+    struct ipc_problem damaged = {
+        SPAN_LIT("records are damaged and were left out; see brant store check --deep")};
     report(p, m->tag, IPC_OK, &pairs, &damaged, opened.records_damaged > 0 ? 1 : 0);
     arena_done(&pairs.arena);
 }

@@ -12,8 +12,8 @@ enum { LIST_ROWS = 200, TRACE_ROWS = 50, TRACE_TEXT_BYTES = 1 << 20, ROWS_ARENA_
 struct list_work {
     struct read_work read;
     uint16_t question;
-    struct ipc_message answer;    /* rows lie in the arena, texts in `infos` or `text` */
-    char domain[256];             /* "" all */
+    struct ipc_message answer; /* rows lie in the arena, texts in `infos` or `text` */
+    char domain[256];          /* "" all */
     char after[IPC_ADDRESS_MAX + 1], after_target[IPC_ADDRESS_MAX + 1];
     uint64_t before_seq;
     struct arena arena;
@@ -78,11 +78,10 @@ static void run_domains(struct work *work, void *reader)
     size_t count = store_domains_list(w->read.sv->store, span_str(w->after), infos, LIST_ROWS);
     struct ipc_domain_row *rows = arena_array(&w->arena, LIST_ROWS, sizeof *rows);
     for (size_t i = 0; i < count; i++)
-        rows[i] = (struct ipc_domain_row){.domain = span_str(infos[i].name),
-                                          .accounts = infos[i].accounts,
-                                          .aliases = infos[i].aliases};
-    w->answer.domain_rows = (struct ipc_domain_rows){
-        .more = count == LIST_ROWS, .rows = rows, .rows_count = (uint32_t)count};
+        rows[i] = (struct ipc_domain_row){
+            .domain = span_str(infos[i].name), .accounts = infos[i].accounts, .aliases = infos[i].aliases};
+    w->answer.domain_rows =
+        (struct ipc_domain_rows){.more = count == LIST_ROWS, .rows = rows, .rows_count = (uint32_t)count};
 }
 
 void on_domain_list(struct server *sv, struct peer *p, const struct ipc_message *m)
@@ -111,8 +110,8 @@ static void run_accounts(struct work *work, void *reader)
                                            .created_at_s = (uint64_t)(a->created_ms / 1000)};
         mem_wipe(a->verifier, sizeof a->verifier);
     }
-    w->answer.account_rows = (struct ipc_account_rows){
-        .more = count == LIST_ROWS, .rows = rows, .rows_count = (uint32_t)count};
+    w->answer.account_rows =
+        (struct ipc_account_rows){.more = count == LIST_ROWS, .rows = rows, .rows_count = (uint32_t)count};
 }
 
 void on_account_list(struct server *sv, struct peer *p, const struct ipc_message *m)
@@ -130,8 +129,8 @@ static void run_aliases(struct work *work, void *reader)
                                       span_str(w->after_target), infos, LIST_ROWS);
     struct ipc_alias_row *rows = arena_array(&w->arena, LIST_ROWS, sizeof *rows);
     for (size_t i = 0; i < count; i++)
-        rows[i] = (struct ipc_alias_row){.alias = span_str(infos[i].address),
-                                         .target = span_str(infos[i].target)};
+        rows[i] =
+            (struct ipc_alias_row){.alias = span_str(infos[i].address), .target = span_str(infos[i].target)};
     w->answer.alias_rows =
         (struct ipc_alias_rows){.more = count == LIST_ROWS, .rows = rows, .rows_count = (uint32_t)count};
 }

@@ -68,10 +68,8 @@ static void login_succeed(struct server *sv, struct peer *p, uint32_t tag, struc
         send_login(p, tag, IPC_AUTH_FAILED);
         return;
     }
-    struct tokens_subject subject = {.account = account,
-                                     .role = (uint8_t)p->role,
-                                     .instance = p->instance,
-                                     .session = session->id};
+    struct tokens_subject subject = {
+        .account = account, .role = (uint8_t)p->role, .instance = p->instance, .session = session->id};
     uint8_t token[TOKENS_BYTES];
     struct ipc_message m = {.type = IPC_TYPE_LOGIN_RESULT, .tag = tag};
     m.login_result.account = account;
@@ -162,15 +160,12 @@ void on_resume(struct server *sv, struct peer *p, const struct ipc_message *m)
 {
     const struct ipc_resume *r = &m->resume;
     struct ipc_message answer = {.type = IPC_TYPE_RESUME_RESULT, .tag = m->tag};
-    struct tokens_subject subject = {.account = r->account,
-                                     .role = (uint8_t)p->role,
-                                     .instance = p->instance,
-                                     .session = r->session};
+    struct tokens_subject subject = {
+        .account = r->account, .role = (uint8_t)p->role, .instance = p->instance, .session = r->session};
     struct store_account_info info = {0};
-    bool admitted = r->service == IPC_SERVICE_POP3 && r->account != 0 &&
-                    tokens_verify(&sv->tokens, &subject, r->token) &&
-                    store_account_get(sv->store, r->account, &info) == BRANT_OK &&
-                    (info.options & STORE_ACCOUNT_ENABLED);
+    bool admitted =
+        r->service == IPC_SERVICE_POP3 && r->account != 0 && tokens_verify(&sv->tokens, &subject, r->token) &&
+        store_account_get(sv->store, r->account, &info) == BRANT_OK && (info.options & STORE_ACCOUNT_ENABLED);
     mem_wipe(&info, sizeof info);
     struct session *session;
     if (!admitted) {
@@ -259,10 +254,8 @@ static struct maildrop_work *maildrop_work_new(struct peer *p, const struct sess
                                                uint16_t answer, void (*run)(struct work *, void *))
 {
     struct maildrop_work *w = mem_zalloc(sizeof *w);
-    w->read = (struct read_work){.work.run = run,
-                                 .peer = p->sessions.channel,
-                                 .tag = tag,
-                                 .finish = maildrop_finish};
+    w->read = (struct read_work){
+        .work.run = run, .peer = p->sessions.channel, .tag = tag, .finish = maildrop_finish};
     w->answer = answer;
     w->session = session->serial;
     w->account = session->account;

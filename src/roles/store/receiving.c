@@ -8,7 +8,7 @@
 
 enum {
     COMMIT_ARENA_BYTES = 2 << 20, /* more than the largest frame takes when it is decoded */
-    COMMITS_CHANNEL_BYTES = 2 * BODIES_CHANNEL_BYTES, /* bodies wait first */
+    COMMITS_CHANNEL_BYTES = 2 * ARRIVING_CHANNEL_BYTES, /* bodies wait first */
     COMMIT_ASKERS_MAX = 4
 };
 
@@ -107,13 +107,14 @@ static struct span commit_key(const struct ipc_id *id)
 static void send_commit_result(struct peer *p, uint32_t tag, const struct ipc_id *id, enum ipc_status status,
                                const struct ipc_recipient_result *results, size_t count)
 {
-    struct ipc_message m = {.type = IPC_TYPE_COMMIT_RESULT,
-                            .tag = tag,
-                            .commit_result = {.commit = *id,
-                                              .state = status == IPC_OK ? IPC_COMMIT_DONE : IPC_COMMIT_UNKNOWN,
-                                              .status = (uint8_t)status,
-                                              .results = results,
-                                              .results_count = (uint32_t)count}};
+    struct ipc_message m = {
+        .type = IPC_TYPE_COMMIT_RESULT,
+        .tag = tag,
+        .commit_result = {.commit = *id,
+                          .state = status == IPC_OK ? IPC_COMMIT_DONE : IPC_COMMIT_UNKNOWN,
+                          .status = (uint8_t)status,
+                          .results = results,
+                          .results_count = (uint32_t)count}};
     server_send(p, &m);
 }
 
@@ -126,8 +127,7 @@ static void commit_end(struct commit_op *c, enum ipc_status status)
     struct peer *p = server_peer(sv, c->op.peer);
     if (p) {
         p->body_bytes -= c->counted;
-        struct ipc_recipient_result *results =
-            arena_array(&c->op.arena, sc->rcpt_count, sizeof *results);
+        struct ipc_recipient_result *results = arena_array(&c->op.arena, sc->rcpt_count, sizeof *results);
         for (size_t i = 0; results && i < sc->rcpt_count; i++) {
             int rc = sc->rcpts[i].result;
             results[i].status = (uint8_t)(status == IPC_OK || rc == BRANT_OK ? status : server_status_of(rc));
@@ -152,7 +152,7 @@ static void commit_finish(struct op *op)
                   LOG_STR("error", brant_err_text(rc)),
                   LOG_STR("reason", op->store.reason ? op->store.reason : ""));
     commit_end(c, server_status_of(rc));
-    bodies_retry(sv); /* its memory is free */
+    arriving_retry(sv); /* its memory is free */
 }
 
 static void commit_body_ready(void *context, enum ipc_status status, struct store_body *body)
@@ -235,11 +235,11 @@ void on_commit(struct server *sv, struct peer *p, const struct ipc_message *m)
     p->body_bytes += c->counted;
     map_put(&sv->commits, commit_key(&c->id), c);
     if (p->body_bytes > COMMITS_CHANNEL_BYTES) { /* it sends faster than the disk takes */
-        bodies_drop(sv, session, ic->body);
+        arriving_drop(sv, session, ic->body);
         commit_end(c, IPC_TRY_LATER);
         return;
     }
-    int rc = bodies_claim(sv, session, ic->body, ic->body_bytes, commit_body_ready, c);
+    int rc = arriving_claim(sv, session, ic->body, ic->body_bytes, commit_body_ready, c);
     if (rc == BRANT_OK)
         return;
     map_remove(&sv->commits, commit_key(&c->id));

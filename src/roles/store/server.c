@@ -148,7 +148,7 @@ void server_fault(struct peer *p, const char *text)
 
 void server_session_close(struct server *sv, struct session *session)
 {
-    bodies_session_closed(sv, session);
+    arriving_session_closed(sv, session);
     reading_session_closed(session);
     sessions_close(&sv->sessions, session);
 }
@@ -208,7 +208,7 @@ static void stagers_done(void *context)
 {
     struct server *sv = context;
     for (struct work *w; (w = workers_next(sv->stagers)) != NULL;)
-        bodies_work_done(sv, w);
+        arriving_work_done(sv, w);
 }
 
 static void carers_done(void *context)
@@ -296,8 +296,8 @@ void server_configure(struct server *sv, const struct conf *conf)
 
 static struct workers *start_pool(unsigned threads, int nice, size_t queue_max, void **states)
 {
-    return workers_new(&(struct workers_config){
-        .threads = threads, .nice = nice, .queue_max = queue_max, .states = states});
+    return workers_new(
+        &(struct workers_config){.threads = threads, .nice = nice, .queue_max = queue_max, .states = states});
 }
 
 static int start_threads(struct server *sv)
@@ -315,16 +315,20 @@ static int start_threads(struct server *sv)
     sv->readers = start_pool(SERVER_READERS, 0, SERVER_READS_MAX, (void **)sv->reader_states);
     sv->stagers = start_pool(SERVER_STAGERS, 0, SERVER_STAGES_MAX, NULL);
     sv->carers = start_pool(1, 10, 1, (void **)&sv->care_reader);
-    sv->passwords = passwords_new(&(struct passwords_config){.threads = 2,
-                                                             .queue_max = SERVER_LOGINS_MAX,
-                                                             .cache_max = 10000,
-                                                             .memory_kib = 19456,
-                                                             .passes = 2});
-    if (!sv->readers || !sv->stagers || !sv->carers || !sv->passwords)
+    if (!sv->readers || !sv->stagers || !sv->carers)
         return BRANT_EIO;
     sv->readers_watch = net_watch_new(sv->loop, workers_fd(sv->readers), readers_done, sv);
     sv->stagers_watch = net_watch_new(sv->loop, workers_fd(sv->stagers), stagers_done, sv);
     sv->carers_watch = net_watch_new(sv->loop, workers_fd(sv->carers), carers_done, sv);
+    return BRANT_OK;
+}
+
+static int start_passwords(struct server *sv)
+{
+    sv->passwords = passwords_new(&(struct passwords_config){
+        .threads = 2, .queue_max = SERVER_LOGINS_MAX, .cache_max = 10000, .memory_kib = 19456, .passes = 2});
+    if (!sv->passwords)
+        return BRANT_EIO;
     sv->passwords_watch = net_watch_new(sv->loop, passwords_fd(sv->passwords), passwords_done, sv);
     return BRANT_OK;
 }
@@ -366,11 +370,13 @@ int server_open(struct server *sv, struct net_loop *loop, const struct conf *con
     map_init(&sv->by_channel, key);
     map_init(&sv->commits, key);
     map_init(&sv->logins, key);
-    bodies_init(&sv->bodies, sv, key);
+    arriving_init(&sv->arriving, sv, key);
     ops_init(&sv->ops, loop);
     sv->reaper = net_timer_new(loop, reap, sv);
     server_configure(sv, conf);
     rc = start_threads(sv);
+    if (rc == BRANT_OK)
+        rc = start_passwords(sv);
     if (rc != BRANT_OK)
         log_event(LOG_ERROR, "store-threads-failed", LOG_STR("error", brant_err_text(rc)));
     return rc;
@@ -382,6 +388,53 @@ static void read_drop(struct work *work)
     r->finish(r); /* its peer is gone: it only frees */
 }
 
+/* The store and everything that reads it. */
+static void stop_store(struct server *sv)
+{
+    struct net_watch **watches[] = {&sv->readers_watch, &sv->stagers_watch, &sv->carers_watch};
+    for (size_t i = 0; i < sizeof watches / sizeof *watches; i++) {
+        net_watch_free(*watches[i]);
+        *watches[i] = NULL;
+    }
+    workers_free(sv->readers, read_drop);
+    workers_free(sv->stagers, arriving_work_drop);
+    workers_free(sv->carers, NULL);
+    sv->readers = sv->stagers = sv->carers = NULL;
+    care_close(sv);
+    arriving_close(&sv->arriving);
+    for (size_t i = 0; i < SERVER_READERS; i++)
+        store_reader_free(sv->reader_states[i]);
+    store_reader_free(sv->care_reader);
+    memset(sv->reader_states, 0, sizeof sv->reader_states);
+    sv->care_reader = NULL;
+    store_close(sv->store);
+    sv->store = NULL;
+    os_fs_free(sv->fs);
+    sv->fs = NULL;
+}
+
+int server_rebuild(struct server *sv, struct store_opened *ret)
+{
+    if (!server_idle(sv))
+        return BRANT_ETRYLATER;
+    stop_store(sv);
+    int root = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = BRANT_EIO;
+    if (root >= 0) {
+        struct os_fs *fs = os_fs_open_real(root);
+        rc = store_rebuild(fs, &sv->store_config, &seam, ret);
+        os_fs_free(fs);
+    }
+    int opened = open_store(sv);
+    if (opened == BRANT_OK)
+        opened = start_threads(sv);
+    if (opened != BRANT_OK) { /* there is nothing to serve any more */
+        log_event(LOG_ERROR, "store-open-failed", LOG_STR("error", brant_err_text(opened)));
+        _exit(EXIT_FAILURE);
+    }
+    return rc;
+}
+
 void server_close(struct server *sv)
 {
     struct map_iter it = map_iterate(&sv->by_channel);
@@ -391,25 +444,14 @@ void server_close(struct server *sv)
         sv->dead = p;
     }
     reap(sv);
-    struct net_watch *watches[] = {sv->readers_watch, sv->stagers_watch, sv->carers_watch,
-                                   sv->passwords_watch};
-    for (size_t i = 0; i < sizeof watches / sizeof *watches; i++)
-        net_watch_free(watches[i]);
-    workers_free(sv->readers, read_drop);
-    workers_free(sv->stagers, bodies_work_drop);
-    workers_free(sv->carers, NULL);
-    care_close(sv);
+    stop_store(sv);
+    net_watch_free(sv->passwords_watch);
     passwords_free(sv->passwords);
     it = map_iterate(&sv->logins);
     for (struct password_task *t; (t = map_next(&it, NULL)) != NULL;)
         t->drop(t);
-    bodies_done(&sv->bodies);
-    for (size_t i = 0; i < SERVER_READERS; i++)
-        store_reader_free(sv->reader_states[i]);
-    store_reader_free(sv->care_reader);
-    store_close(sv->store);
+    arriving_done(&sv->arriving);
     ops_done(&sv->ops);
-    os_fs_free(sv->fs);
     map_done(&sv->peers);
     map_done(&sv->by_channel);
     map_done(&sv->commits);

@@ -1,9 +1,9 @@
 /* The store process: its parts, and what its message handlers share.
  *
  * One thread, the event loop's, owns everything here. Changes go to the store's writer as an op (ops.h) and
- * are answered when they are durable. Reads, checks and hashes run on worker threads and come back as finished
- * work. Whatever waits remembers its peer and session by serial number, because either may be gone when the
- * answer comes.
+ * are answered when they are durable. Reads, checks and hashes run on worker threads and come back as
+ * finished work. Whatever waits remembers its peer and session by serial number, because either may be gone
+ * when the answer comes.
  *
  * A handler trusts no field of a message. What an honest role never sends ends the channel with server_fault;
  * what may happen to an honest one is answered with a status. */
@@ -12,7 +12,7 @@
 
 #include "conf/conf.h"
 #include "net/channel.h"
-#include "roles/store/bodies.h"
+#include "roles/store/arriving.h"
 #include "roles/store/ops.h"
 #include "roles/store/passwords.h"
 #include "roles/store/sessions.h"
@@ -28,8 +28,6 @@ enum {
     SERVER_STAGES_MAX = 4096, /* bodies waiting for one of them */
     SERVER_LOGINS_MAX = 256   /* passwords being checked or made */
 };
-
-struct server;
 
 /* A channel to a role instance or to the command line. */
 struct peer {
@@ -56,14 +54,14 @@ struct server {
     struct sessions sessions;
     struct throttle throttle;
     struct tokens tokens;
-    struct bodies bodies;
+    struct arriving arriving;
     struct ops ops;
-    struct map peers;       /* struct peer by serial */
-    struct map by_channel;  /* struct peer by its net_channel */
+    struct map peers;      /* struct peer by serial */
+    struct map by_channel; /* struct peer by its net_channel */
     struct peer *dead;
     struct net_timer *reaper;
-    struct map commits;     /* struct commit_op by commit id, under way */
-    struct map logins;      /* struct password_task by request number */
+    struct map commits; /* struct commit_op by commit id, under way */
+    struct map logins;  /* struct password_task by request number */
     uint64_t last_serial;
     struct care *care;
 
@@ -90,6 +88,9 @@ void server_drained(struct server *sv, struct net_channel *c);
 /* What `brant status` shows of the store; put is called for each. */
 typedef void server_put_status(void *context, const char *key, uint64_t value);
 void server_status(struct server *sv, server_put_status *put, void *context);
+/* Makes the index anew: closes the store, and opens it again. For --offline; nothing may be under way
+ * (BRANT_ETRYLATER). Other errors as store_rebuild. */
+int server_rebuild(struct server *sv, struct store_opened *ret);
 /* Nothing is under way. */
 bool server_idle(const struct server *sv);
 
@@ -124,7 +125,7 @@ typedef void server_handler(struct server *sv, struct peer *p, const struct ipc_
 
 /* receiving.c */
 server_handler on_session_open, on_session_close, on_rcpt_check, on_commit, on_commit_ask;
-/* bodies.c */
+/* arriving.c */
 server_handler on_body_chunk, on_body_abort;
 /* reading.c */
 server_handler on_login, on_resume, on_maildrop_open, on_maildrop_list, on_message_read, on_maildrop_expunge;

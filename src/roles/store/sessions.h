@@ -16,7 +16,7 @@ struct sessions_limits {
     uint64_t service[IPC_SERVICE_COUNT]; /* of one service */
 };
 
-struct body;
+struct arriving_body;
 struct open_message;
 
 struct session {
@@ -24,12 +24,12 @@ struct session {
     struct session_owner *owner;
     uint8_t service; /* enum ipc_service */
     struct ip_addr source;
-    uint64_t account;            /* 0: nobody is logged in */
-    bool login_pending;          /* a LOGIN is being checked */
-    bool maildrop_held;          /* this session has the lock of its account's maildrop */
-    uint64_t serial;             /* never used twice: finds the session again when a slow answer comes */
-    struct session *prev, *next; /* of the same channel */
-    struct body *bodies;         /* without a COMMIT yet (bodies.c) */
+    uint64_t account;             /* 0: nobody is logged in */
+    bool login_pending;           /* a LOGIN is being checked */
+    bool maildrop_held;           /* this session has the lock of its account's maildrop */
+    uint64_t serial;              /* never used twice: finds the session again when a slow answer comes */
+    struct session *prev, *next;  /* of the same channel */
+    struct arriving_body *bodies; /* without a COMMIT yet (arriving.c) */
     unsigned body_count;
     struct open_message *reading; /* the message being read (reading.c) */
 };

@@ -13,12 +13,12 @@ struct body_key {
     uint64_t body;
 };
 
-struct body {
+struct arriving_body {
     struct work work; /* while on_thread */
     struct body_key key;
     struct server *sv;
     struct session *session; /* NULL once claimed, or its session ended */
-    struct body *session_next;
+    struct arriving_body *session_next;
     struct store_body *store;
     enum ipc_status status; /* not IPC_OK: refused, the sender was told */
     struct buf received;    /* not taken by the store yet */
@@ -37,14 +37,14 @@ struct body {
 
     bool waiting;
     uint64_t waiting_since_ms; /* 0: does not wait */
-    struct body *waiting_prev, *waiting_next;
+    struct arriving_body *waiting_prev, *waiting_next;
 };
 
 static void tick(void *context);
 
-void bodies_init(struct bodies *b, struct server *sv, struct map_key key)
+void arriving_init(struct arriving *b, struct server *sv, struct map_key key)
 {
-    *b = (struct bodies){.sv = sv};
+    *b = (struct arriving){.sv = sv};
     map_init(&b->by_key, key);
     b->timer = net_timer_new(sv->loop, tick, b);
 }
@@ -57,7 +57,7 @@ static struct span key_span(const struct body_key *key)
 /* ---- accounts ---- */
 
 /* Memory that the store holds for it is counted to its peer. */
-static void recount(struct body *b)
+static void recount(struct arriving_body *b)
 {
     uint64_t now = b->store && !b->on_thread ? store_body_memory(b->store) : 0;
     struct peer *p = server_peer(b->sv, b->key.channel);
@@ -66,14 +66,14 @@ static void recount(struct body *b)
     b->counted = now;
 }
 
-static void wait_start(struct body *b)
+static void wait_start(struct arriving_body *b)
 {
-    struct bodies *all = &b->sv->bodies;
+    struct arriving *all = &b->sv->arriving;
     assert(!b->waiting);
     b->waiting = true;
     if (b->waiting_since_ms == 0)
         b->waiting_since_ms = server_now_ms(b->sv);
-    struct body *last = all->waiting ? all->waiting->waiting_prev : NULL;
+    struct arriving_body *last = all->waiting ? all->waiting->waiting_prev : NULL;
     b->waiting_next = NULL;
     if (last) { /* the first one's prev is the last one */
         last->waiting_next = b;
@@ -85,9 +85,9 @@ static void wait_start(struct body *b)
     }
 }
 
-static void wait_stop(struct body *b)
+static void wait_stop(struct arriving_body *b)
 {
-    struct bodies *all = &b->sv->bodies;
+    struct arriving *all = &b->sv->arriving;
     if (!b->waiting)
         return;
     b->waiting = false;
@@ -101,10 +101,10 @@ static void wait_stop(struct body *b)
         b->waiting_prev->waiting_next = b->waiting_next;
 }
 
-static void body_free(struct body *b)
+static void body_free(struct arriving_body *b)
 {
     assert(!b->on_thread);
-    struct bodies *all = &b->sv->bodies;
+    struct arriving *all = &b->sv->arriving;
     wait_stop(b);
     all->received_waiting -= b->received.len + b->job.len;
     all->count--;
@@ -118,49 +118,60 @@ static void body_free(struct body *b)
     free(b);
 }
 
-void bodies_done(struct bodies *b)
+void arriving_close(struct arriving *b)
 {
     while (b->waiting) /* claimed by commits that will not be made */
         body_free(b->waiting);
+}
+
+void arriving_done(struct arriving *b)
+{
     assert(b->by_key.len == 0);
     map_done(&b->by_key);
     net_timer_free(b->timer);
 }
 
-static void unlink_session(struct body *b)
+static void unlink_session(struct arriving_body *b)
 {
     if (!b->session)
         return;
-    struct body **at = &b->session->bodies;
+    struct arriving_body **at = &b->session->bodies;
     while (*at != b)
         at = &(*at)->session_next;
     *at = b->session_next;
     b->session->body_count--;
     b->session = NULL;
-    map_remove(&b->sv->bodies.by_key, key_span(&b->key));
+    map_remove(&b->sv->arriving.by_key, key_span(&b->key));
 }
 
-static struct body *body_new(struct server *sv, struct session *session, const struct body_key *key)
+/* Whom the store counts staged bytes against. */
+static uint64_t source_number(const struct server *sv, const struct session *session)
 {
-    struct body *b = mem_zalloc(sizeof *b);
+    uint8_t key[SESSIONS_SOURCE_KEY_MAX];
+    return map_siphash(sv->peers.key, span_make(key, sessions_source_key(&session->source, key)));
+}
+
+static struct arriving_body *body_new(struct server *sv, struct session *session, const struct body_key *key)
+{
+    struct arriving_body *b = mem_zalloc(sizeof *b);
     b->sv = sv;
     b->key = *key;
     b->credit = IPC_BODY_CREDIT;
-    b->store = store_body_new(sv->store);
+    b->store = store_body_new(sv->store, source_number(sv, session));
     buf_init(&b->received, IPC_BODY_CREDIT);
     buf_init(&b->job, IPC_BODY_CREDIT);
     b->session = session;
     b->session_next = session->bodies;
     session->bodies = b;
     session->body_count++;
-    map_put(&sv->bodies.by_key, key_span(key), b);
-    sv->bodies.count++;
+    map_put(&sv->arriving.by_key, key_span(key), b);
+    sv->arriving.count++;
     return b;
 }
 
 /* ---- to the sender ---- */
 
-static void send_credit(struct body *b, uint32_t bytes, enum ipc_status status)
+static void send_credit(struct arriving_body *b, uint32_t bytes, enum ipc_status status)
 {
     struct peer *p = server_peer(b->sv, b->key.channel);
     if (p)
@@ -171,7 +182,7 @@ static void send_credit(struct body *b, uint32_t bytes, enum ipc_status status)
                                                              .status = (uint8_t)status}});
 }
 
-static void consumed(struct body *b, size_t len)
+static void consumed(struct arriving_body *b, size_t len)
 {
     b->waiting_since_ms = 0;
     b->owed += len;
@@ -185,13 +196,13 @@ static void consumed(struct body *b, size_t len)
 
 /* The body can't be stored. It stays as a name until its session drops it, so that chunks under way are no
  * fault. */
-static void refuse(struct body *b, enum ipc_status status)
+static void refuse(struct arriving_body *b, enum ipc_status status)
 {
     wait_stop(b);
     b->status = status;
     store_body_free(b->store);
     b->store = NULL;
-    b->sv->bodies.received_waiting -= b->received.len + b->job.len;
+    b->sv->arriving.received_waiting -= b->received.len + b->job.len;
     buf_done(&b->received);
     buf_done(&b->job);
     recount(b);
@@ -205,27 +216,27 @@ static void refuse(struct body *b, enum ipc_status status)
 
 /* ---- into the store ---- */
 
-static bool outgrows_memory(const struct body *b, size_t len)
+static bool outgrows_memory(const struct arriving_body *b, size_t len)
 {
     return store_body_bytes(b->store) + len > b->sv->store_config.inline_bytes_max;
 }
 
-static bool over_channel(const struct body *b, size_t len)
+static bool over_channel(const struct arriving_body *b, size_t len)
 {
     const struct peer *p = server_peer(b->sv, b->key.channel);
-    return p && p->body_bytes + len > BODIES_CHANNEL_BYTES;
+    return p && p->body_bytes + len > ARRIVING_CHANNEL_BYTES;
 }
 
 static void stage(struct work *work, void *state)
 {
     (void)state;
-    struct body *b = (struct body *)work;
+    struct arriving_body *b = (struct arriving_body *)work;
     b->job_result =
         b->job_finish ? store_body_finish(b->store) : store_body_append(b->store, buf_span(&b->job));
 }
 
 /* Writes what was received, or finishes, on a thread. */
-static void stage_start(struct body *b, bool finish)
+static void stage_start(struct arriving_body *b, bool finish)
 {
     b->work.run = stage;
     b->job_finish = finish;
@@ -248,7 +259,7 @@ static void stage_start(struct body *b, bool finish)
 }
 
 /* Gives bytes to the store here and now. BRANT_ETRYLATER: no memory. */
-static int append_now(struct body *b, struct span bytes)
+static int append_now(struct arriving_body *b, struct span bytes)
 {
     if (over_channel(b, bytes.len))
         return BRANT_ETRYLATER;
@@ -257,7 +268,7 @@ static int append_now(struct body *b, struct span bytes)
     return rc;
 }
 
-static void ready(struct body *b)
+static void ready(struct arriving_body *b)
 {
     struct store_body *store = b->store;
     b->store = NULL; /* now the commit's, memory and all */
@@ -267,7 +278,7 @@ static void ready(struct body *b)
 }
 
 /* Goes on with a body as far as it goes. The body may be gone afterwards. */
-static void pump(struct body *b)
+static void pump(struct arriving_body *b)
 {
     if (b->on_thread || b->waiting || b->status != IPC_OK)
         return;
@@ -286,7 +297,7 @@ static void pump(struct body *b)
             refuse(b, server_status_of(rc));
             return;
         }
-        b->sv->bodies.received_waiting -= len;
+        b->sv->arriving.received_waiting -= len;
         buf_reset(&b->received);
         buf_shrink(&b->received);
         consumed(b, len);
@@ -304,9 +315,9 @@ static void pump(struct body *b)
         refuse(b, server_status_of(rc));
 }
 
-void bodies_work_drop(struct work *work)
+void arriving_work_drop(struct work *work)
 {
-    struct body *b = (struct body *)work;
+    struct arriving_body *b = (struct arriving_body *)work;
     b->on_thread = false;
     if (b->orphan || b->ready) {
         body_free(b);
@@ -314,10 +325,10 @@ void bodies_work_drop(struct work *work)
     }
 }
 
-void bodies_work_done(struct server *sv, struct work *work)
+void arriving_work_done(struct server *sv, struct work *work)
 {
     (void)sv;
-    struct body *b = (struct body *)work;
+    struct arriving_body *b = (struct arriving_body *)work;
     b->on_thread = false;
     recount(b);
     if (b->orphan) {
@@ -344,42 +355,42 @@ void bodies_work_done(struct server *sv, struct work *work)
         return;
     }
     size_t len = b->job.len;
-    b->sv->bodies.received_waiting -= len;
+    b->sv->arriving.received_waiting -= len;
     buf_reset(&b->job);
     consumed(b, len);
     pump(b);
 }
 
-void bodies_retry(struct server *sv)
+void arriving_retry(struct server *sv)
 {
-    struct body *last = sv->bodies.waiting ? sv->bodies.waiting->waiting_prev : NULL;
+    struct arriving_body *last = sv->arriving.waiting ? sv->arriving.waiting->waiting_prev : NULL;
     while (last) {
-        struct body *b = sv->bodies.waiting;
+        struct arriving_body *b = sv->arriving.waiting;
         bool is_last = b == last;
         wait_stop(b);
         pump(b); /* may wait again, at the end of the list */
-        if (is_last || !sv->bodies.waiting)
+        if (is_last || !sv->arriving.waiting)
             return;
     }
 }
 
 static void tick(void *context)
 {
-    struct bodies *all = context;
+    struct arriving *all = context;
     uint64_t now = server_now_ms(all->sv);
-    for (struct body *b = all->waiting, *next; b; b = next) {
+    for (struct arriving_body *b = all->waiting, *next; b; b = next) {
         next = b->waiting_next;
-        if (now - b->waiting_since_ms >= BODIES_WAIT_MS)
+        if (now - b->waiting_since_ms >= ARRIVING_WAIT_MS)
             refuse(b, IPC_TRY_LATER);
     }
-    bodies_retry(all->sv);
+    arriving_retry(all->sv);
     if (all->waiting)
         net_timer_set(all->timer, TICK_MS);
 }
 
 /* ---- messages ---- */
 
-static void receive(struct body *b, struct span bytes)
+static void receive(struct arriving_body *b, struct span bytes)
 {
     bool direct = !b->on_thread && !b->waiting && b->received.len == 0 && !outgrows_memory(b, bytes.len);
     if (direct) {
@@ -393,7 +404,7 @@ static void receive(struct body *b, struct span bytes)
             return;
         }
     }
-    if (b->sv->bodies.received_waiting + bytes.len > BODIES_WAITING_BYTES) {
+    if (b->sv->arriving.received_waiting + bytes.len > ARRIVING_WAITING_BYTES) {
         if (!b->on_thread) {
             refuse(b, IPC_TRY_LATER);
             return;
@@ -402,7 +413,7 @@ static void receive(struct body *b, struct span bytes)
     }
     int rc = buf_append(&b->received, bytes);
     assert(rc == BRANT_OK); /* bounded by its credit */
-    b->sv->bodies.received_waiting += bytes.len;
+    b->sv->arriving.received_waiting += bytes.len;
     pump(b);
 }
 
@@ -415,8 +426,8 @@ void on_body_chunk(struct server *sv, struct peer *p, const struct ipc_message *
         return;
     }
     struct body_key key = {p->sessions.channel, c->session, c->body};
-    struct body *b = map_get(&sv->bodies.by_key, key_span(&key));
-    if (!b && session->body_count >= BODIES_PER_SESSION) {
+    struct arriving_body *b = map_get(&sv->arriving.by_key, key_span(&key));
+    if (!b && session->body_count >= ARRIVING_PER_SESSION) {
         server_fault(p, "too many bodies in one session");
         return;
     }
@@ -432,7 +443,7 @@ void on_body_chunk(struct server *sv, struct peer *p, const struct ipc_message *
         receive(b, c->bytes);
 }
 
-static void drop(struct body *b)
+static void drop(struct arriving_body *b)
 {
     unlink_session(b);
     if (b->on_thread)
@@ -441,10 +452,10 @@ static void drop(struct body *b)
         body_free(b);
 }
 
-void bodies_drop(struct server *sv, const struct session *session, uint64_t id)
+void arriving_drop(struct server *sv, const struct session *session, uint64_t id)
 {
     struct body_key key = {session->owner->channel, session->id, id};
-    struct body *b = map_get(&sv->bodies.by_key, key_span(&key));
+    struct arriving_body *b = map_get(&sv->arriving.by_key, key_span(&key));
     if (b)
         drop(b);
 }
@@ -457,24 +468,24 @@ void on_body_abort(struct server *sv, struct peer *p, const struct ipc_message *
         server_fault(p, "an abort for a session that is not open");
         return;
     }
-    bodies_drop(sv, session, a->body); /* given up perhaps before its first byte was sent */
-    bodies_retry(sv);
+    arriving_drop(sv, session, a->body); /* given up perhaps before its first byte was sent */
+    arriving_retry(sv);
 }
 
-void bodies_session_closed(struct server *sv, struct session *session)
+void arriving_session_closed(struct server *sv, struct session *session)
 {
     if (!session->bodies)
         return;
     while (session->bodies)
         drop(session->bodies);
-    bodies_retry(sv);
+    arriving_retry(sv);
 }
 
-int bodies_claim(struct server *sv, struct session *session, uint64_t id, uint64_t bytes, body_ready *on_ready,
-                 void *context)
+int arriving_claim(struct server *sv, struct session *session, uint64_t id, uint64_t bytes,
+                   body_ready *on_ready, void *context)
 {
     struct body_key key = {session->owner->channel, session->id, id};
-    struct body *b = map_get(&sv->bodies.by_key, key_span(&key));
+    struct arriving_body *b = map_get(&sv->arriving.by_key, key_span(&key));
     if (!b && bytes > 0)
         return BRANT_ENOTFOUND;
     if (!b)
