@@ -7,18 +7,17 @@
 #include "base/mem.h"
 #include "roles/store/server.h"
 
-enum { LIST_ROWS = 200, TRACE_ROWS = 50, TRACE_TEXT_BYTES = 1 << 20, ROWS_ARENA_BYTES = 1 << 20 };
+enum { LIST_ROWS = 200, TRACE_ROWS = 50, ROWS_ARENA_BYTES = 4 << 20 };
 
 struct list_work {
     struct read_work read;
     uint16_t question;
-    struct ipc_message answer; /* rows lie in the arena, texts in `infos` or `text` */
+    struct ipc_message answer; /* rows lie in the arena, texts there or in `infos` */
     char domain[256];          /* "" all */
     char after[IPC_ADDRESS_MAX + 1], after_target[IPC_ADDRESS_MAX + 1];
     uint64_t before_seq;
     struct arena arena;
     void *infos; /* what the store answered; owned */
-    struct buf text;
 };
 
 static void list_finish(struct read_work *r)
@@ -29,7 +28,6 @@ static void list_finish(struct read_work *r)
     if (p)
         server_send(p, &w->answer);
     arena_done(&w->arena);
-    buf_done(&w->text);
     free(w->infos);
     free(w);
 }
@@ -53,7 +51,6 @@ static struct list_work *list_new(struct peer *p, const struct ipc_message *m, s
     copy_text(w->domain, sizeof w->domain, domain);
     copy_text(w->after, sizeof w->after, after);
     arena_init(&w->arena, ROWS_ARENA_BYTES);
-    buf_init(&w->text, TRACE_TEXT_BYTES);
     return w;
 }
 
@@ -195,7 +192,7 @@ static void run_trace(struct work *work, void *reader)
     uint64_t next = w->before_seq;
     int rc;
     do /* a slice that found nothing says only where to go on */
-        rc = store_trace(reader, span_str(w->after), next, &w->text, found, TRACE_ROWS, &count, &next);
+        rc = store_trace(reader, span_str(w->after), next, &w->arena, found, TRACE_ROWS, &count, &next);
     while (rc == BRANT_OK && count == 0 && next != 0);
     struct ipc_trace_rows *answer = &w->answer.trace_rows;
     answer->status = (uint8_t)server_status_of(rc);

@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -93,22 +95,33 @@ static struct span message_bytes(struct buf *out, unsigned number, size_t len)
     uint32_t x = number * 2654435761u + 1;
     while (out->len < len) {
         x = x * 1664525u + 1013904223u;
-        buf_append_byte(out, out->len % 78 == 76 ? '\r' : out->len % 78 == 77 ? '\n' : 'a' + (x >> 24) % 26);
+        size_t column = out->len % 78;
+        buf_append_byte(out, (uint8_t)(column == 76   ? '\r'
+                                       : column == 77 ? '\n'
+                                                      : 'a' + (int)((x >> 24) % 26)));
     }
     return buf_span(out);
 }
 
 static const char prefix_text[] = "Return-Path: <sender@elsewhere.test>\r\nReceived: from a test\r\n";
 
+/* What came while something else was awaited. */
+typedef void other_message(void *context, const struct ipc_message *m);
+
 /* Sends a body within the credit given, waiting for more. */
-static void send_body(struct peer *p, struct ipc_id session, uint64_t body, struct span bytes)
+static void send_body(struct peer *p, struct ipc_id session, uint64_t body, struct span bytes,
+                      other_message *other, void *context)
 {
     size_t credit = IPC_BODY_CREDIT, sent = 0;
     while (sent < bytes.len) {
         struct span chunk = span_sub(bytes, sent, IPC_CHUNK_MAX);
         while (credit < chunk.len) {
             struct ipc_message m;
-            peer_expect(p, IPC_TYPE_BODY_CREDIT, &m);
+            CHECK(peer_receive(p, &m));
+            if (m.type != IPC_TYPE_BODY_CREDIT) {
+                other(context, &m);
+                continue;
+            }
             CHECK(m.body_credit.status == IPC_OK);
             if (m.body_credit.body == body)
                 credit += m.body_credit.bytes;
@@ -278,6 +291,15 @@ static void case_directory(struct world *w)
     peer_done(&cli);
 }
 
+static void count_done(void *context, const struct ipc_message *m)
+{
+    unsigned *done = context;
+    CHECK(m->type == IPC_TYPE_COMMIT_RESULT && m->tag >= 1000);
+    CHECK(m->commit_result.state == IPC_COMMIT_DONE);
+    CHECK(m->commit_result.results_count == 1 + (m->tag - 1000) % 2);
+    ++*done;
+}
+
 /* Commits `count` messages over several sessions, keeping some under way; every one must be DONE. */
 static void commit_many(struct peer *smtp, unsigned count)
 {
@@ -297,7 +319,7 @@ static void commit_many(struct peer *smtp, unsigned count)
             /* Mostly small ones; some at the borders between memory, record and file. */
             size_t len = sent % 100 == 50 ? 300000 : sent % 100 == 51 ? 262144 : 100 + (sent * 37) % 6000;
             struct span body = message_bytes(&bytes, sent, len);
-            send_body(smtp, sessions[sent % SESSIONS], sent, body);
+            send_body(smtp, sessions[sent % SESSIONS], sent, body, count_done, &done);
             struct ipc_message m =
                 commit_message(new_id(), sessions[sent % SESSIONS], sent, body.len, to, 1 + sent % 2);
             m.tag = 1000 + sent;
@@ -308,10 +330,7 @@ static void commit_many(struct peer *smtp, unsigned count)
         CHECK(peer_receive(smtp, &m));
         if (m.type == IPC_TYPE_BODY_CREDIT)
             continue;
-        CHECK(m.type == IPC_TYPE_COMMIT_RESULT && m.tag >= 1000 && m.tag < 1000 + sent);
-        CHECK(m.commit_result.state == IPC_COMMIT_DONE);
-        CHECK(m.commit_result.results_count == 1 + (m.tag - 1000) % 2);
-        done++;
+        count_done(&done, &m);
     }
     for (size_t i = 0; i < SESSIONS; i++)
         peer_send(smtp, &(struct ipc_message){.type = IPC_TYPE_SESSION_CLOSE,
@@ -404,7 +423,7 @@ static void case_kill(struct world *w)
         for (unsigned n = first; n < first + COUNT; n++) {
             struct span body = message_bytes(&bytes, n, 500 + (n * 131) % 9000);
             commits[n] = new_id();
-            send_body(&smtp, session, n, body);
+            send_body(&smtp, session, n, body, NULL, NULL); /* within the first credit */
             struct ipc_message m = commit_message(commits[n], session, n, body.len, to, 1);
             m.tag = n + 1;
             peer_send(&smtp, &m);
