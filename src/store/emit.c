@@ -1,0 +1,200 @@
+/* Compaction's side of the writer: what an object is now, written again as a full-state record (rule 7). */
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "store/ops.h"
+
+static int append(struct store *st, uint16_t type, const union record *rec)
+{
+    uint64_t seq;
+
+    return writer_append(st, type, rec, NULL, 0, false, &seq);
+}
+
+static int emit_message(struct store *st, struct emit *e)
+{
+    union record rec = {.message = e->message};
+    uint64_t seq;
+
+    return writer_append(st, RECORD_MESSAGE, &rec, &e->blobs, 1, false, &seq);
+}
+
+/* Tombstones never change; a mailbox that went took its own along. */
+static int emit_gone(struct store *st, struct emit *e)
+{
+    union record rec = {.change = {.gone = e->gone, .gone_count = (uint32_t)e->count}};
+
+    return dir_mailbox(&st->dir, e->mailbox) ? append(st, RECORD_ENTRIES, &rec) : BRANT_OK;
+}
+
+static int emit_entries(struct store *st, struct emit *e)
+{
+    struct dir_mailbox *box = dir_mailbox(&st->dir, e->mailbox);
+    union record rec = {0};
+
+    if (!box)
+        return BRANT_OK;
+    if (ops_box_ready(st, &e->op, box))
+        return BRANT_ETRYLATER;
+    rec.change.entries = arena_array(&st->writer_arena, e->count, sizeof *rec.change.entries);
+    for (size_t i = 0; i < e->count; i++) {
+        struct index_entry row;
+        int rc = index_entry(st->writer_ix, box->id, e->uids[i], &row);
+
+        if (rc && rc != BRANT_ENOTFOUND)
+            return rc;
+        if (!rc && row.rec_seq >= e->segment_first && row.rec_seq <= e->segment_last)
+            rec.change.entries[rec.change.entries_count++] = ops_entry(box, &row);
+    }
+    return rec.change.entries_count ? append(st, RECORD_ENTRIES, &rec) : BRANT_OK;
+}
+
+static int emit_mailboxes(struct store *st, struct emit *e)
+{
+    for (size_t i = 0; i < e->count; i++) {
+        const struct dir_mailbox *box = dir_mailbox(&st->dir, e->ids[i]);
+        union record rec = {.mailbox = {.id = e->ids[i], .account = e->accounts[i]}};
+        int rc;
+
+        if (box) {
+            rec.mailbox.name = span_str(box->name);
+            rec.mailbox.uidvalidity = box->uidvalidity;
+            rec.mailbox.uidnext = box->uidnext;
+            rec.mailbox.modseq = box->modseq;
+        } else if (e->states[i] != RECORD_STATE_REMOVED || !dir_account(&st->dir, e->accounts[i])) {
+            continue; /* it went with its account */
+        } else {
+            rec.mailbox.state = RECORD_STATE_REMOVED;
+        }
+        rc = append(st, RECORD_MAILBOX, &rec);
+        if (rc)
+            return rc;
+    }
+    return BRANT_OK;
+}
+
+static int emit_accounts(struct store *st, struct emit *e)
+{
+    for (size_t i = 0; i < e->count; i++) {
+        const struct dir_account *a = dir_account(&st->dir, e->ids[i]);
+        union record rec = {.account = {.id = e->ids[i], .state = RECORD_STATE_REMOVED}};
+        int rc;
+
+        if (a)
+            rec.account = ops_account(a);
+        rc = append(st, RECORD_ACCOUNT, &rec);
+        if (rc)
+            return rc;
+    }
+    return BRANT_OK;
+}
+
+static struct dir_domain *domain_by_id(struct store *st, uint64_t id)
+{
+    struct map_iter it = map_iterate(&st->dir.domains);
+    struct dir_domain *d;
+
+    while ((d = map_next(&it, NULL))) {
+        if (d->id == id)
+            return d;
+    }
+    return NULL;
+}
+
+static int emit_domains(struct store *st, struct emit *e)
+{
+    for (size_t i = 0; i < e->count; i++) {
+        const struct dir_domain *d = domain_by_id(st, e->ids[i]);
+        union record rec = {.domain = {.id = e->ids[i]}};
+        int rc;
+
+        if (d)
+            rec.domain.name = span_str(d->name);
+        else
+            rec.domain.state = RECORD_STATE_REMOVED;
+        rc = append(st, RECORD_DOMAIN, &rec);
+        if (rc)
+            return rc;
+    }
+    return BRANT_OK;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static int emit_aliases(struct store *st, struct emit *e)
+{
+    struct map_iter it = map_iterate(&st->dir.names);
+    union record rec = {.alias_set = {.aliases_count = (uint32_t)e->count}};
+    struct record_alias *aliases = arena_array(&st->writer_arena, e->count, sizeof *aliases);
+    struct dir_name *n;
+
+    for (size_t i = 0; i < e->count; i++)
+        aliases[i] = (struct record_alias){.id = e->ids[i], .state = RECORD_STATE_REMOVED};
+    while ((n = map_next(&it, NULL))) {
+        for (const struct dir_alias *a = n->aliases; a; a = a->next) {
+            const uint64_t *at = bsearch(&a->id, e->ids, e->count, sizeof *e->ids, compare_ids);
+
+            if (at)
+                aliases[at - e->ids] = (struct record_alias){
+                    .id = a->id, .address = span_str(n->address), .target = span_str(a->target)};
+        }
+    }
+    rec.alias_set.aliases = aliases;
+    return append(st, RECORD_ALIAS, &rec);
+}
+
+static int emit_retire(struct store *st, struct emit *e)
+{
+    union record rec = {.retire = e->retire};
+    uint64_t seq;
+
+    return writer_append(st, RECORD_RETIRE, &rec, NULL, 0, true, &seq);
+}
+
+static int emit_roll(struct store *st)
+{
+    int rc = journal_roll(st->journal);
+
+    if (rc == BRANT_EIO)
+        atomic_store(&st->dead, true);
+    return rc;
+}
+
+static int emit(struct store *st, struct emit *e)
+{
+    switch (e->kind) {
+    case EMIT_MESSAGE:
+        return emit_message(st, e);
+    case EMIT_GONE:
+        return emit_gone(st, e);
+    case EMIT_ENTRIES:
+        return emit_entries(st, e);
+    case EMIT_MAILBOX:
+        return emit_mailboxes(st, e);
+    case EMIT_ACCOUNT:
+        return emit_accounts(st, e);
+    case EMIT_DOMAIN:
+        return emit_domains(st, e);
+    case EMIT_ALIAS:
+        return emit_aliases(st, e);
+    case EMIT_ROLL:
+        return emit_roll(st);
+    default:
+        return emit_retire(st, e);
+    }
+}
+
+int ops_emit(struct store *st, struct emit *e)
+{
+    int rc = emit(st, e);
+
+    if (rc == BRANT_ETRYLATER && e->op.parked)
+        return rc;
+    e->op.result = rc;
+    return BRANT_OK;
+}

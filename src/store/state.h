@@ -1,0 +1,336 @@
+/* Inside the store: its parts and who may touch them. Not for anybody outside src/store.
+ *
+ *   directory   heads of everything that is small: domains, accounts, mailboxes, aliases. Changed only by the
+ *               writer, under dir.lock; read by anyone under dir.lock.
+ *   writer      evaluates operations, appends, syncs, answers; owns the journal for appending.
+ *   queue       batches that are durable and wait for apply; under st->lock.
+ *   index       SQLite; one connection writes (apply), others read. */
+#ifndef STORE_STATE_H
+#define STORE_STATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/arena.h"
+#include "base/map.h"
+#include "store/bodies.h"
+#include "store/index.h"
+#include "store/record.h"
+#include "store/store.h"
+
+/* ---- directory.c: heads ----------------------------------------------------------------------------------
+ */
+
+struct dir_domain {
+    uint64_t id;
+    uint64_t accounts, aliases; /* how many */
+    char name[];
+};
+
+struct dir_alias {
+    struct dir_alias *next; /* of the same address */
+    uint64_t id;
+    char target[];
+};
+
+/* An address that somebody has: an account or a list of alias targets. */
+struct dir_name {
+    struct dir_account *account;
+    struct dir_alias *aliases;
+    struct dir_domain *domain;
+    uint64_t visit; /* the look-up that came by last: the visited set */
+    char address[];
+};
+
+struct dir_mailbox {
+    struct dir_mailbox *next; /* of the same account */
+    struct dir_account *account;
+    uint64_t id;
+    uint32_t uidvalidity, uidnext;
+    uint64_t modseq, messages, bytes;
+    uint64_t last_seq;   /* newest record that touched it */
+    uint64_t change_seq; /* newest record that changed or removed entries */
+    uint32_t parked;     /* operations waiting for it */
+    uint64_t blocked;    /* round of the writer in which an operation had to go on waiting for it */
+    char *name;          /* owned */
+};
+
+struct dir_account {
+    uint64_t id, inbox, quota_bytes, created_ms;
+    uint64_t used_bytes, messages;
+    uint64_t last_seq; /* newest record that touched it: what a read waits for */
+    uint64_t visit, commit_visit;
+    uint32_t options;
+    uint8_t state;             /* enum record_state; REMOVING: out of the names, mail is being removed */
+    struct dir_name *name;     /* NULL when REMOVING */
+    struct dir_mailbox *boxes; /* owned */
+    struct buf verifier;
+};
+
+struct dir_result {
+    struct dir_account *account;
+    char detail[65];
+};
+
+struct directory {
+    pthread_mutex_t lock;
+    struct map domains;   /* name -> dir_domain */
+    struct map names;     /* address -> dir_name */
+    struct map accounts;  /* id -> dir_account */
+    struct map mailboxes; /* id -> dir_mailbox */
+    uint64_t visit;
+    uint32_t uidvalidity_last;
+    char delimiter;
+    char postmaster[STORE_ADDRESS_MAX + 1];
+    struct dir_result *results; /* STORE_EXPANSION_MAX of them, of the last look-up */
+    struct dir_step *steps;     /* its work list */
+};
+
+void dir_init(struct directory *d, const struct store_config *config, struct map_key key);
+void dir_done(struct directory *d);
+/* Lower-case and checked: local@domain; "@domain" only with catch_all. BRANT_ESYNTAX. */
+int dir_canonical(struct span address, bool catch_all, char out[STORE_ADDRESS_MAX + 1]);
+int dir_canonical_domain(struct span name, char out[256]);
+/* All of these: under d->lock. Results as store_resolve, in d->results. */
+int dir_resolve(struct directory *d, struct span address, size_t *ret_count);
+struct dir_domain *dir_domain(struct directory *d, const char *name);
+struct dir_domain *dir_domain_of(struct directory *d, const char *address);
+struct dir_name *dir_name(struct directory *d, const char *address);
+struct dir_account *dir_account(struct directory *d, uint64_t id);
+struct dir_mailbox *dir_mailbox(struct directory *d, uint64_t id);
+void dir_domain_put(struct directory *d, uint64_t id, struct span name);
+void dir_domain_drop(struct directory *d, struct dir_domain *domain);
+/* New, or known by its id and changed. */
+struct dir_account *dir_account_put(struct directory *d, uint64_t id, const struct record_account *rec);
+void dir_account_detach(struct directory *d, struct dir_account *a); /* live -> removing */
+void dir_account_drop(struct directory *d, struct dir_account *a);
+struct dir_mailbox *dir_mailbox_put(struct directory *d, struct dir_account *a, uint64_t id,
+                                    const struct record_mailbox *rec);
+int dir_alias_put(struct directory *d, uint64_t id, struct span address, struct span target);
+void dir_alias_drop(struct directory *d, struct dir_name *n, struct dir_alias *alias);
+void dir_account_info(const struct dir_account *a, struct store_account_info *ret);
+int dir_load(struct directory *d, struct index *ix);
+
+/* ---- the queue between writer and apply
+ * ---------------------------------------------------------------------- */
+
+struct pending {
+    uint64_t seq;
+    uint16_t type;
+    size_t offset; /* of its fields in batch.fields */
+    size_t length;
+    struct journal_place place;
+};
+
+struct batch {
+    struct batch *next;
+    struct buf fields; /* the records' fields, without prefixes and bodies */
+    struct pending *records;
+    size_t count, cap;
+    int64_t born_ms;
+};
+
+/* A body file that no live message names any more; unlinked once that is checkpointed. */
+struct dead_file {
+    uint8_t id[16];
+    uint64_t seq;
+};
+
+/* ---- commits.c: recent commit ids
+ * ------------------------------------------------------------------------------ */
+
+enum { COMMITS_MAX = 65536 };
+struct commit_seen {
+    uint8_t id[16];
+    uint64_t message;
+};
+struct commits {
+    struct map map; /* id -> commit_seen; under dir.lock */
+    struct commit_seen *ring[COMMITS_MAX];
+    size_t next;
+};
+void commits_init(struct commits *c, struct map_key key);
+void commits_done(struct commits *c);
+void commits_put(struct commits *c, const uint8_t id[16], uint64_t message);
+const struct commit_seen *commits_get(const struct commits *c, const uint8_t id[16]);
+
+/* ---- apply.c
+ * ------------------------------------------------------------------------------------------------- */
+
+enum { APPLY_BOXES = 1024, APPLY_SEGMENTS = 64 };
+
+struct box_delta {
+    uint64_t mailbox, account, rec_seq, modseq;
+    uint32_t uidnext;
+    int64_t messages, bytes;
+};
+
+struct applier {
+    struct index *ix;
+    struct arena arena;
+    struct box_delta boxes[APPLY_BOXES]; /* of the transaction so far, by linear probing */
+    uint32_t used[APPLY_BOXES / 2];      /* places in it that are taken */
+    size_t used_count;
+    struct segment_delta {
+        uint32_t segment;
+        int64_t bytes;
+    } segments[APPLY_SEGMENTS];
+    size_t segment_count;
+    uint64_t seq; /* of the record being applied */
+    bool collect_dead;
+    struct dead_file *dead; /* found in this transaction */
+    size_t dead_count, dead_cap;
+};
+void applier_init(struct applier *ap, struct index *ix);
+void applier_done(struct applier *ap);
+int applier_begin(struct applier *ap);
+int applier_record(struct applier *ap, uint64_t seq, uint16_t type, uint16_t version, struct span payload,
+                   const struct journal_place *place);
+int applier_commit(struct applier *ap, uint64_t applied_seq);
+void applier_rollback(struct applier *ap);
+/* The record of a message lies in another place now. */
+int applier_move(struct applier *ap, const struct index_message *row, const struct journal_place *place);
+/* Brings the index up to the journal's durable end. */
+int apply_journal(struct applier *ap, struct journal *j, struct store_opened *opened);
+
+/* ---- compact.c
+ * ------------------------------------------------------------------------------------------------- */
+
+enum emit_kind {
+    EMIT_MESSAGE,
+    EMIT_GONE,
+    EMIT_ENTRIES,
+    EMIT_MAILBOX,
+    EMIT_ACCOUNT,
+    EMIT_DOMAIN,
+    EMIT_ALIAS,
+    EMIT_RETIRE,
+    EMIT_ROLL /* close the open segment */
+};
+
+enum { EMIT_MAX = 512 };
+
+/* What compaction asks the writer to write again; the state written is the one at that place of the journal.
+ */
+struct emit {
+    enum emit_kind kind;
+    struct store_op op;
+    bool done;        /* under st->lock */
+    uint64_t mailbox; /* GONE, ENTRIES: all of one mailbox */
+    uint64_t segment_first, segment_last;
+    size_t count;
+    struct record_gone gone[EMIT_MAX];
+    uint32_t uids[EMIT_MAX];
+    uint64_t ids[EMIT_MAX];
+    uint64_t accounts[EMIT_MAX];   /* MAILBOX: whose */
+    uint8_t states[EMIT_MAX];      /* MAILBOX: as found in the index */
+    struct record_message message; /* MESSAGE: fields; prefixes and inline body are in `blobs` */
+    struct span blobs;
+    struct record_retire retire;
+};
+
+struct compactor;
+struct compactor *compactor_new(struct store *st);
+void compactor_free(struct compactor *c);
+
+/* ---- the store
+ * ------------------------------------------------------------------------------------------------- */
+
+struct store {
+    struct os_fs *fs;
+    struct store_config config;
+    struct store_seam seam;
+    struct journal *journal;
+    struct bodies *bodies;
+    struct directory dir;
+    struct commits commits;
+    bool journal_read_only;
+
+    /* the writer's own */
+    struct index *writer_ix;
+    struct arena writer_arena;
+    struct batch *batch; /* being gathered */
+    uint64_t batch_bytes;
+    struct store_op *answers, **answers_tail; /* of this batch */
+    struct store_op *parked, **parked_tail;
+    uint64_t *removing; /* accounts whose mail is being removed */
+    size_t removing_count, removing_cap;
+    int64_t space_checked_ms;
+    uint64_t round, commit_visit;
+    struct store_op *incoming; /* taken, not yet looked at */
+    bool wake;                 /* under lock: something for the writer to look at */
+
+    pthread_mutex_t lock;
+    pthread_cond_t writer_cond, apply_cond, applied_cond, care_cond;
+    struct store_op *submitted, **submitted_tail;
+    struct batch *queue, **queue_tail; /* durable, not applied */
+    struct batch *spare;
+    uint64_t queue_records;
+    unsigned waiters; /* readers waiting for apply */
+    struct dead_file *dead_files;
+    size_t dead_count, dead_cap;
+    bool compact_wanted, compact_all;
+    bool stopping, threads_running;
+    pthread_t threads[4];
+    size_t thread_count;
+
+    struct applier applier;
+    struct index *checkpoint_ix;
+    struct compactor *compactor;
+
+    _Atomic uint64_t applied_seq, checkpointed_seq, durable_seq;
+    _Atomic uint64_t free_bytes, wal_bytes, body_memory, parked_count;
+    _Atomic uint64_t commit_count, record_count, batch_count, compacted_count;
+    _Atomic bool accepting, dead, index_failing, compaction_blocked, compacting;
+    void (*on_fatal)(void *ctx);
+    void *on_fatal_ctx;
+};
+
+/* ops.c. Decides one operation: BRANT_OK when op->result holds its answer, BRANT_ETRYLATER when it has to
+ * park until op->wait_seq is applied. */
+int ops_evaluate(struct store *st, struct store_op *op, int64_t now_ms);
+/* Appends one slice of each account being removed. 1 when something was appended. */
+int ops_remove_slices(struct store *st, int64_t now_ms);
+int ops_emit(struct store *st, struct emit *e);                 /* emit.c */
+struct record_account ops_account(const struct dir_account *a); /* its full state */
+
+void ops_removing_add(struct store *st, uint64_t account);
+/* The mailbox of an operation that reads entries: BRANT_ETRYLATER when it has to park first. */
+int ops_box_ready(struct store *st, struct store_op *op, struct dir_mailbox *box);
+struct record_entry ops_entry(const struct dir_mailbox *box, const struct index_entry *row);
+
+/* writer.c. Appends to the batch being gathered. */
+int writer_append(struct store *st, uint16_t type, const union record *rec, const struct span *blobs,
+                  size_t blob_count, bool use_reserve, uint64_t *ret_seq);
+void batch_put(struct store *st, struct batch *b);
+/* Brings the free-space answer up to date. */
+void writer_check_space(struct store *st);
+
+/* apply.c. Waits until seq is applied (runs apply itself without threads). BRANT_ETRYLATER: it takes too
+ * long. */
+int store_wait_applied(struct store *st, uint64_t seq);
+
+/* query.c */
+struct store_reader {
+    struct store *st;
+    struct index *ix;
+    struct arena arena;
+};
+/* The record of a message, read from the journal and decoded; `verify` checks its checksum first. Spans point
+ * into payload. BRANT_ENOTFOUND: compaction has moved it, look the row up again. */
+int query_record(struct store *st, const struct index_message *row, bool verify, struct buf *payload,
+                 struct arena *arena, struct record_message *ret, size_t *ret_fields_len);
+
+/* body.c */
+struct store_body {
+    struct store *st;
+    uint64_t source;
+    struct buf data;       /* while it fits inline_bytes_max */
+    struct body_writer *w; /* once it does not */
+    uint64_t bytes, counted;
+    struct body_ref ref; /* once finished in a file */
+    bool finished, in_file, committed;
+    int err;
+};
+
+#endif

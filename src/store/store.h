@@ -1,0 +1,395 @@
+/* The store: everything durable, behind one header. Above it are only the glue of brant-store and the tests.
+ *
+ * Changes are operations (struct store_op): filled in by the caller, submitted, decided by the writer in
+ * journal order, and answered by `done` only after their record is on disk. Reads go through a struct
+ * store_reader and see everything that was answered before they began. Mail is never parsed here.
+ *
+ * Threads: store_threads_start gives the writer, apply, checkpoint and compaction a thread each. Without it
+ * nothing runs by itself: the caller drives the store_*_step functions from one thread, in any order
+ * (simulation, offline commands), and a read that needs something applied applies it itself.
+ *
+ * Times are milliseconds since 1970 UTC; sizes are octets. Addresses are local-part@domain, the local part
+ * without quotes, the domain as the mail roles normalise it; they compare without regard to the case of
+ * ASCII letters and otherwise byte by byte. */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "os/fs.h"
+#include "store/journal.h"
+
+struct store;
+
+/* What the store may not reach for by itself. */
+struct store_seam {
+    int64_t (*now_ms)(void *ctx);
+    void (*random)(void *ctx, void *out, size_t len);
+    void *ctx;
+};
+
+struct store_config {
+    uint64_t segment_bytes;        /* journal segment size */
+    uint64_t reserve_bytes;        /* free space below which mail is refused (DESIGN §4 rule 8) */
+    uint64_t message_bytes_max;    /* largest body */
+    uint64_t inline_bytes_max;     /* bodies up to this lie in the journal, larger ones in files */
+    uint64_t staged_bytes_max;     /* bytes in staging/ in all; one source may have a quarter */
+    uint64_t body_memory_max;      /* bytes of bodies waiting for their commit, in all */
+    uint64_t wal_bytes_max;        /* a checkpoint runs when the index's log passes this */
+    uint32_t apply_gather_ms;      /* how long apply waits for more */
+    uint32_t apply_records_max;    /* records in one index transaction */
+    uint32_t lag_records_max;      /* unapplied records at which the writer waits */
+    uint32_t compact_live_percent; /* a closed segment with less live mail than this is compacted */
+    int64_t gone_retention_ms;     /* how long an expunged UID is remembered (QRESYNC) */
+    int64_t trace_retention_ms;    /* how long a commit is remembered after its message went */
+    char delimiter;                /* user+detail; 0: none */
+    char postmaster[321];          /* who gets postmaster@ where nobody has that name; empty: first account */
+};
+void store_config_default(struct store_config *ret);
+
+/* What opening found, for the log. */
+struct store_opened {
+    struct journal_recovery journal;
+    uint64_t records_applied; /* brought into the index by this start */
+    bool index_rebuilt;       /* it was missing, of another version, damaged or ahead of the journal */
+    uint32_t records_damaged; /* among those applied: skipped, see store_check */
+    uint32_t orphans_removed; /* staged or unreferenced bodies */
+};
+
+/* Opens the data directory behind fs (borrowed; must outlive the store), recovers, loads. BRANT_ESTATE:
+ * another process has it. BRANT_EIO, BRANT_ECORRUPT, BRANT_EUNSUPPORTED (a newer format), BRANT_ENOSPACE. */
+int store_open(struct os_fs *fs, const struct store_config *config, const struct store_seam *seam,
+               struct store **ret, struct store_opened *ret_opened);
+/* Stops the threads first. Operations not yet answered never are. */
+void store_close(struct store *st);
+
+int store_threads_start(struct store *st); /* BRANT_OK or BRANT_EIO */
+void store_threads_stop(struct store *st);
+
+/* Each does a bounded piece of work: 1 when it did something, 0 when there was nothing to do (yet), or a
+ * negative code. BRANT_EIO from the writer is final: the process has to end (rule 6). */
+int store_writer_step(struct store *st, int64_t now_ms);
+int store_apply_step(struct store *st, int64_t now_ms);
+int store_checkpoint_step(struct store *st, int64_t now_ms);
+int store_compaction_step(struct store *st, int64_t now_ms);
+
+/* True once the journal answered a failed write or sync: nothing will be acknowledged any more. With threads
+ * on_fatal (may be NULL) is called once, on the writer thread. */
+bool store_dead(const struct store *st);
+void store_on_fatal(struct store *st, void (*on_fatal)(void *ctx), void *ctx);
+
+/* ---- Bodies ---------------------------------------------------------------------------------------------
+ * The octets of a message as received, in chunks, before its commit. One thread at a time per body. */
+
+struct store_body;
+
+/* `source` names who its staged bytes are counted against (any number the caller makes of a peer address). */
+struct store_body *store_body_new(struct store *st, uint64_t source);
+/* BRANT_ELIMIT: over message_bytes_max, or the source has too much in staging. BRANT_ENOSPACE: below the
+ * reserve. BRANT_ETRYLATER: body_memory_max is reached; the bytes were not taken, the same call works later.
+ * BRANT_EIO. Any other failure than BRANT_ETRYLATER leaves the body good for store_body_free only. */
+int store_body_append(struct store_body *body, struct span bytes);
+/* All bytes are there; a staged body is made durable. Needed before the body goes into a commit. */
+int store_body_finish(struct store_body *body);
+uint64_t store_body_bytes(const struct store_body *body);
+uint64_t store_body_memory(const struct store_body *body); /* bytes of memory it holds now */
+uint64_t store_body_memory_all(struct store *st);
+/* Drops it, and a staged file with it. A body is consumed by a commit: once submitted, the op owns it. */
+void store_body_free(struct store_body *body);
+
+/* ---- Operations -----------------------------------------------------------------------------------------
+ */
+
+enum store_op_kind {
+    STORE_OP_COMMIT,
+    STORE_OP_FLAGS,
+    STORE_OP_EXPUNGE,
+    STORE_OP_COPY,
+    STORE_OP_MOVE,
+    STORE_OP_MAILBOX_ADD,
+    STORE_OP_DOMAIN_ADD,
+    STORE_OP_DOMAIN_REMOVE,
+    STORE_OP_ACCOUNT_ADD,
+    STORE_OP_ACCOUNT_REMOVE,
+    STORE_OP_ACCOUNT_SET,
+    STORE_OP_ALIAS_ADD,
+    STORE_OP_ALIAS_REMOVE,
+    STORE_OP_INTERNAL, /* the store's own: compaction, account removal in slices */
+    STORE_OP_COUNT
+};
+
+enum {
+    STORE_RECIPIENTS_MAX = 1000,
+    STORE_EXPANSION_MAX = 1000, /* local entries of one commit */
+    STORE_ALIAS_DEPTH_MAX = 10,
+    STORE_VARIANTS_MAX = 64,
+    STORE_UIDS_MAX = 4096, /* of one operation */
+    STORE_ADDRESS_MAX = 320,
+    STORE_VERIFIER_MAX = 1024,
+};
+
+enum store_flag {
+    STORE_FLAG_SEEN = 1,
+    STORE_FLAG_ANSWERED = 2,
+    STORE_FLAG_FLAGGED = 4,
+    STORE_FLAG_DELETED = 8,
+    STORE_FLAG_DRAFT = 16
+};
+
+struct store_rcpt {
+    struct span address;
+    uint32_t variant;
+    uint64_t flags; /* of its entries */
+    /* answer */
+    int result;       /* BRANT_OK: delivered */
+    uint32_t entries; /* made for this recipient; 0 when an earlier one already reached the same mailboxes */
+};
+
+/* STORE_OP_COMMIT: one message for all its recipients, all or nothing. An account reached by several
+ * recipients gets one copy. Quota is not asked here: that was decided by store_resolve (rule 3 of DESIGN §3).
+ * BRANT_OK: durable and in the mailboxes. BRANT_ETRYLATER: a recipient can't be resolved any more, or the
+ * store is busy; nothing was stored. BRANT_ENOSPACE: below the reserve. BRANT_ELIMIT: the expansion is over
+ * STORE_EXPANSION_MAX or a field over its maximum. BRANT_ESTATE: the body is not finished.
+ * An id that was committed before answers BRANT_OK with `duplicate`, and nothing is stored twice. */
+struct store_commit {
+    uint8_t id[16];
+    uint8_t session[16];
+    struct span source, protocol, helo; /* text, at most 64, 32 and 255 bytes */
+    struct span reverse_path;           /* empty: the null reverse-path */
+    struct span message_id;             /* of the header, for trace; may be empty; at most 998 bytes */
+    struct span structure;              /* opaque; at most 65,536 bytes */
+    const struct span *prefixes;        /* one per variant, at most 65,536 bytes each */
+    size_t prefix_count;                /* 1 to STORE_VARIANTS_MAX */
+    struct store_rcpt *rcpts;
+    size_t rcpt_count;
+    struct store_body *body;
+    /* answer */
+    uint64_t message; /* its id for life */
+    bool duplicate;
+};
+
+enum store_flag_action { STORE_FLAGS_ADD, STORE_FLAGS_REMOVE, STORE_FLAGS_REPLACE };
+
+/* FLAGS, EXPUNGE, COPY, MOVE. UIDs that are gone are no error, they count as missing.
+ * BRANT_ENOTFOUND: no such account or mailbox. BRANT_ELIMIT: over STORE_UIDS_MAX.
+ * BRANT_EREFUSED: over quota (COPY). */
+struct store_change {
+    uint64_t account, mailbox;
+    uint8_t session[16];
+    const uint32_t *uids;
+    size_t uid_count;
+    uint8_t action; /* FLAGS: enum store_flag_action */
+    uint64_t flags;
+    uint64_t unchanged_since; /* FLAGS: skip entries with a higher MODSEQ; 0: none */
+    uint64_t target;          /* COPY, MOVE: mailbox */
+    /* answer */
+    uint32_t changed, missing, skipped;
+    uint64_t modseq;       /* of the mailbox after it */
+    uint32_t target_first; /* COPY, MOVE: UIDs in the target are consecutive from here */
+};
+
+struct store_mailbox_add {
+    uint64_t account;
+    struct span name;
+    uint64_t mailbox; /* answer */
+};
+
+enum store_account_option {
+    STORE_ACCOUNT_ENABLED = 1,
+    STORE_ACCOUNT_ADMIN = 2 /* gets postmaster@ where nobody has that name */
+};
+enum store_account_field { STORE_SET_VERIFIER = 1, STORE_SET_QUOTA = 2, STORE_SET_OPTIONS = 4 };
+
+/* ACCOUNT_ADD: BRANT_EEXISTS, BRANT_ENOTFOUND (the domain), BRANT_ESYNTAX.
+ * ACCOUNT_SET (`set` says what): BRANT_ENOTFOUND.
+ * ACCOUNT_REMOVE: answered when the account can't be used any more; its mail goes in the background. */
+struct store_account {
+    struct span address;
+    uint32_t set;         /* enum store_account_field */
+    uint32_t options;     /* enum store_account_option */
+    uint64_t quota_bytes; /* 0: unlimited */
+    struct span verifier; /* opaque; empty: nobody can log in */
+    uint64_t account;     /* answer: its id */
+};
+
+/* DOMAIN_ADD: BRANT_EEXISTS, BRANT_ESYNTAX. DOMAIN_REMOVE: BRANT_ENOTFOUND, BRANT_ESTATE while it has
+ * accounts or aliases. */
+struct store_domain {
+    struct span name;
+};
+
+/* ALIAS_ADD: BRANT_EEXISTS, BRANT_ENOTFOUND (the alias's domain is not ours, or nobody has the target's
+ * name), BRANT_EREFUSED (the target is not local: there is no relaying), BRANT_ESYNTAX.
+ * "@domain" is the catch-all. ALIAS_REMOVE with an empty target: all targets. BRANT_ENOTFOUND. */
+struct store_alias {
+    struct span address, target;
+};
+
+/* One operation. The caller owns it and all that it points to until done is called. */
+struct store_op {
+    enum store_op_kind kind;
+    void (*done)(struct store_op *op); /* on the thread of the writer; short, never blocks */
+    void *ctx;                         /* the caller's */
+    union {
+        struct store_commit commit;
+        struct store_change change;
+        struct store_mailbox_add mailbox;
+        struct store_account account;
+        struct store_domain domain;
+        struct store_alias alias;
+        void *internal;
+    };
+    /* answer */
+    int result;
+    const char *reason; /* a static phrase for people when refused, or NULL */
+    uint64_t seq;       /* of its record; 0: none was needed */
+    /* the store's own */
+    struct store_op *next;
+    uint64_t wait_seq;
+    bool parked;
+};
+
+void store_submit(struct store *st, struct store_op *op); /* any thread */
+
+/* ---- Questions that need no reader; any thread ------------------------------------------------------------
+ */
+
+struct store_target {
+    uint64_t account;
+    char address[STORE_ADDRESS_MAX + 1]; /* of the account */
+    char detail[65];                     /* user+detail: the detail, cut to 64 bytes; or empty */
+};
+
+/* Where mail for an address goes, and whether a message of `size` octets may be accepted for it now.
+ * Writes at most max targets; ret_count gets how many there are.
+ * BRANT_OK. BRANT_ENOTFOUND: the domain is ours, nobody has that name (550 5.1.1). BRANT_EREFUSED: not one of
+ * our domains (550 5.7.1). BRANT_ESYNTAX. BRANT_ELIMIT: the aliases go deeper than STORE_ALIAS_DEPTH_MAX or
+ * reach more than STORE_EXPANSION_MAX accounts. BRANT_ESTATE: every account it reaches is over quota with
+ * this message (452 4.2.2 or 552 5.2.2). BRANT_ENOSPACE: below the reserve (452 4.3.1).
+ * "postmaster", with our domain or alone, always reaches somebody while there is an account (RFC 5321 4.5.1);
+ * a disabled account still gets mail. */
+int store_resolve(struct store *st, struct span address, uint64_t size, struct store_target *targets,
+                  size_t max, size_t *ret_count);
+
+bool store_accepting(struct store *st); /* false: below the reserve, mail is refused */
+
+/* BRANT_OK: committed. BRANT_ENOTFOUND: not; and it never will be unless it is submitted again. To be asked
+ * when no operation with this id is under way. Ids are remembered at least for the last 65,536 commits. */
+int store_commit_query(struct store *st, const uint8_t id[16]);
+
+struct store_account_info {
+    uint64_t account, inbox;
+    uint64_t used_bytes, messages, quota_bytes;
+    int64_t created_ms;
+    uint32_t options;
+    char address[STORE_ADDRESS_MAX + 1];
+    size_t verifier_len;
+    uint8_t verifier[STORE_VERIFIER_MAX]; /* wipe after use */
+};
+/* The account of that very address (user+detail and aliases don't count: this is for logging in).
+ * BRANT_ENOTFOUND. */
+int store_account_find(struct store *st, struct span address, struct store_account_info *ret);
+int store_account_get(struct store *st, uint64_t account, struct store_account_info *ret);
+
+/* Lists in byte order of the name, beginning behind `after` (empty: at the start); return the count, at most
+ * max. domain empty: all. They go over the whole directory: for people, not for each message. */
+size_t store_accounts_list(struct store *st, struct span domain, struct span after,
+                           struct store_account_info *ret, size_t max);
+struct store_domain_info {
+    char name[256];
+    uint64_t accounts, aliases;
+};
+size_t store_domains_list(struct store *st, struct span after, struct store_domain_info *ret, size_t max);
+struct store_alias_info {
+    char address[STORE_ADDRESS_MAX + 1], target[STORE_ADDRESS_MAX + 1];
+};
+size_t store_aliases_list(struct store *st, struct span domain, struct span after_address,
+                          struct span after_target, struct store_alias_info *ret, size_t max);
+
+struct store_status {
+    uint64_t last_seq, durable_seq, applied_seq, checkpointed_seq;
+    uint64_t domains, accounts, aliases, messages, mail_bytes;
+    uint64_t segments, journal_bytes, live_bytes;
+    uint64_t free_bytes, reserve_bytes, body_memory_bytes;
+    uint64_t commits, records, batches, compacted_segments; /* since the start */
+    uint64_t parked_ops;
+    bool accepting, dead, read_only, index_failing, compaction_blocked; /* blocked: a damaged segment */
+};
+void store_status_get(struct store *st, struct store_status *ret);
+
+/* ---- Reading --------------------------------------------------------------------------------------------
+ * One reader per thread. Every call waits until all that was acknowledged for the account is applied;
+ * BRANT_ETRYLATER when that takes more than five seconds. Other answers: BRANT_ENOTFOUND, BRANT_EIO. */
+
+struct store_reader;
+int store_reader_new(struct store *st, struct store_reader **ret);
+void store_reader_free(struct store_reader *r);
+
+struct store_mailbox_info {
+    uint64_t mailbox;
+    uint32_t uidvalidity, uidnext;
+    uint64_t modseq, messages, bytes;
+};
+/* mailbox 0: the INBOX. */
+int store_mailbox_get(struct store_reader *r, uint64_t account, uint64_t mailbox,
+                      struct store_mailbox_info *ret);
+
+struct store_entry {
+    uint32_t uid, variant;
+    uint64_t size; /* octets of the message as read: prefix and body */
+    uint64_t flags, modseq, message;
+    int64_t time_ms;
+};
+/* Entries with a UID over after_uid in order; the count may be less than max only at the end. */
+int store_entries_list(struct store_reader *r, uint64_t account, uint64_t mailbox, uint32_t after_uid,
+                       struct store_entry *ret, size_t max, size_t *ret_count);
+
+/* One message, held open for reading in pieces. Its bytes are verified against their checksums: the journal
+ * record when it is opened, a body file block by block as it is read. BRANT_ECORRUPT: this message is
+ * damaged, others are not touched by it. It stays readable while held, expunged or compacted or not. */
+struct store_message;
+int store_message_open(struct store_reader *r, uint64_t account, uint64_t mailbox, uint32_t uid,
+                       struct store_message **ret);
+uint64_t store_message_bytes(const struct store_message *m);
+struct span store_message_structure(const struct store_message *m); /* as committed; lives as long as m */
+/* Up to len bytes from the offset; ret_len is less only at the end. BRANT_ECORRUPT, BRANT_EIO. */
+int store_message_read(struct store_message *m, uint64_t offset, void *data, size_t len, size_t *ret_len);
+void store_message_close(struct store_message *m);
+
+/* The story of messages, newest first. The query is a commit or session id (32 hexadecimal digits), a
+ * Message-ID with its angle brackets, or an address: sender, recipient or account. before_seq: only records
+ * before that number (0: from the newest). Looks at no more than 20,000 messages per call; *ret_next is where
+ * to go on, 0 at the end. Strings live in the arena; a full arena ends the slice early. */
+struct store_trace_row {
+    uint64_t seq;
+    int64_t time_ms;
+    uint8_t commit[16], session[16];
+    bool present; /* at least one copy is still in a mailbox */
+    uint64_t bytes;
+    struct span source, protocol, helo, reverse_path, message_id;
+    struct span recipients; /* "address" or "address -> account/uid" for each copy, separated by ", " */
+};
+int store_trace(struct store_reader *r, struct span query, uint64_t before_seq, struct arena *arena,
+                struct store_trace_row *ret, size_t max, size_t *ret_count, uint64_t *ret_next);
+
+/* ---- Care -----------------------------------------------------------------------------------------------
+ */
+
+struct store_checked {
+    uint64_t messages, entries, records, bodies, problems;
+};
+/* Verifies the index against the journal; deep: every record and body byte as well. problem is called once
+ * per finding with a line of text. Runs beside everything else, on the caller's thread and reader. */
+int store_check(struct store_reader *r, bool deep, void (*problem)(void *ctx, const char *text), void *ctx,
+                struct store_checked *ret);
+
+/* Asks for compaction: of every closed segment, the open one closed first (all), or of the wasteful ones.
+ * Done by store_compaction_step in the background; store_compacting tells when it ended. */
+void store_compact(struct store *st, bool all);
+bool store_compacting(struct store *st);
+
+/* Makes the index anew from the journal; no store may have the directory open. */
+int store_rebuild(struct os_fs *fs, const struct store_config *config, const struct store_seam *seam,
+                  struct store_opened *ret_opened);
+
+#endif

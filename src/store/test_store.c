@@ -1,0 +1,410 @@
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "store/testing.h"
+
+static int setup(void **state)
+{
+    struct bench *b = mem_zalloc(sizeof *b);
+
+    bench_init(b, 1);
+    assert_int_equal(bench_open(b), BRANT_OK);
+    assert_int_equal(bench_domain_add(b, "Brant.Test"), BRANT_OK);
+    *state = b;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct bench *b = *state;
+
+    bench_done(b);
+    free(b);
+    return 0;
+}
+
+static void reopen(struct bench *b)
+{
+    bench_close(b);
+    assert_int_equal(bench_open(b), BRANT_OK);
+}
+
+static void deliver_and_read(void **state)
+{
+    struct bench *b = *state;
+    _cleanup_buf_ struct buf out;
+    struct store_entry entries[10];
+    struct store_mailbox_info box;
+    uint64_t alice = 0;
+    size_t count;
+
+    buf_init(&out, 1u << 20);
+    assert_int_equal(bench_account_add(b, "Alice@brant.test", &alice), BRANT_OK);
+    assert_int_equal(bench_commit(b, 1, "ALICE@Brant.test", SPAN_LIT("Received: x\r\n"), SPAN_LIT("one\r\n")),
+                     BRANT_OK);
+    assert_int_equal(bench_commit(b, 2, "alice+list@brant.test", SPAN_LIT(""), SPAN_LIT("two\r\n")),
+                     BRANT_OK);
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(store_entries_list(b->reader, alice, 0, 0, entries, 10, &count), BRANT_OK);
+        assert_int_equal(count, 2);
+        assert_int_equal(entries[0].uid, 1);
+        assert_int_equal(entries[0].size, 18);
+        assert_int_equal(entries[1].uid, 2);
+        assert_int_equal(store_mailbox_get(b->reader, alice, 0, &box), BRANT_OK);
+        assert_int_equal(box.messages, 2);
+        assert_int_equal(box.uidnext, 3);
+        assert_int_equal(box.bytes, 23);
+        assert_int_equal(bench_read(b, alice, 1, &out), BRANT_OK);
+        assert_string_equal(buf_cstr(&out), "Received: x\r\none\r\n");
+        assert_int_equal(bench_read(b, alice, 2, &out), BRANT_OK);
+        assert_string_equal(buf_cstr(&out), "two\r\n");
+        assert_int_equal(bench_read(b, alice, 3, &out), BRANT_ENOTFOUND);
+        reopen(b);
+    }
+    assert_true(bench_same_after_rebuild(b, true));
+}
+
+static void large_body(void **state)
+{
+    struct bench *b = *state;
+    _cleanup_buf_ struct buf in, out;
+    struct store_checked checked;
+    struct store_op op = {0};
+    uint64_t alice = 0;
+    uint32_t uid = 1;
+
+    buf_init(&in, 1u << 20);
+    buf_init(&out, 1u << 20);
+    for (int i = 0; i < 200000; i++)
+        (void)buf_append_byte(&in, (uint8_t)(i * 7 + i / 251));
+    assert_int_equal(bench_account_add(b, "alice@brant.test", &alice), BRANT_OK);
+    assert_int_equal(bench_commit(b, 1, "alice@brant.test", SPAN_LIT("P: q\r\n"), buf_span(&in)), BRANT_OK);
+    reopen(b);
+    assert_int_equal(b->opened.orphans_removed, 0);
+    assert_int_equal(bench_read(b, alice, 1, &out), BRANT_OK);
+    assert_int_equal(out.len, in.len + 6);
+    assert_memory_equal(out.data + 6, in.data, in.len);
+    assert_int_equal(store_check(b->reader, true, NULL, NULL, &checked), BRANT_OK);
+    assert_int_equal(checked.bodies, 1);
+    assert_int_equal(checked.problems, 0);
+    assert_int_equal(bench_change(b, &op, STORE_OP_EXPUNGE, alice, &uid, 1), BRANT_OK);
+    bench_settle(b);
+    assert_int_equal(bench_read(b, alice, 1, &out), BRANT_ENOTFOUND);
+    reopen(b);
+    assert_int_equal(b->opened.orphans_removed, 0); /* the file went at the checkpoint */
+}
+
+static void commit_ids(void **state)
+{
+    struct bench *b = *state;
+    uint8_t one[16] = {1}, two[16] = {2};
+    struct store_entry entries[4];
+    uint64_t alice = 0;
+    size_t count;
+
+    assert_int_equal(bench_account_add(b, "alice@brant.test", &alice), BRANT_OK);
+    assert_int_equal(store_commit_query(b->st, one), BRANT_ENOTFOUND);
+    assert_int_equal(bench_commit(b, 1, "alice@brant.test", SPAN_LIT(""), SPAN_LIT("x")), BRANT_OK);
+    assert_int_equal(bench_commit(b, 1, "alice@brant.test", SPAN_LIT(""), SPAN_LIT("x")), BRANT_OK);
+    reopen(b);
+    assert_int_equal(store_commit_query(b->st, one), BRANT_OK);
+    assert_int_equal(store_commit_query(b->st, two), BRANT_ENOTFOUND);
+    assert_int_equal(bench_commit(b, 1, "alice@brant.test", SPAN_LIT(""), SPAN_LIT("x")), BRANT_OK);
+    assert_int_equal(store_entries_list(b->reader, alice, 0, 0, entries, 4, &count), BRANT_OK);
+    assert_int_equal(count, 1);
+}
+
+static void flags_and_expunge(void **state)
+{
+    struct bench *b = *state;
+    struct store_op op = {0};
+    struct store_entry entries[10];
+    uint32_t uids[] = {1, 2, 9};
+    uint64_t alice = 0;
+    size_t count;
+
+    assert_int_equal(bench_account_add(b, "alice@brant.test", &alice), BRANT_OK);
+    for (uint8_t i = 1; i <= 3; i++)
+        assert_int_equal(bench_commit(b, i, "alice@brant.test", SPAN_LIT(""), SPAN_LIT("x")), BRANT_OK);
+    op.change.flags = STORE_FLAG_SEEN;
+    assert_int_equal(bench_change(b, &op, STORE_OP_FLAGS, alice, uids, 3), BRANT_OK);
+    assert_int_equal(op.change.changed, 2);
+    assert_int_equal(op.change.missing, 1);
+    op.change.flags = STORE_FLAG_FLAGGED;
+    op.change.unchanged_since = 4; /* three deliveries: 2, 3, 4; the flags: 5 */
+    uids[2] = 3;
+    assert_int_equal(bench_change(b, &op, STORE_OP_FLAGS, alice, uids, 3), BRANT_OK);
+    assert_int_equal(op.change.changed, 1);
+    assert_int_equal(op.change.skipped, 2);
+    assert_int_equal(bench_change(b, &op, STORE_OP_EXPUNGE, alice, uids, 1), BRANT_OK);
+    assert_int_equal(op.change.changed, 1);
+    assert_int_equal(bench_change(b, &op, STORE_OP_EXPUNGE, alice, uids, 1), BRANT_OK);
+    assert_int_equal(op.change.missing, 1);
+    assert_int_equal(store_entries_list(b->reader, alice, 0, 0, entries, 10, &count), BRANT_OK);
+    assert_int_equal(count, 2);
+    assert_int_equal(entries[0].uid, 2);
+    assert_int_equal(entries[0].flags, STORE_FLAG_SEEN);
+    assert_int_equal(entries[1].flags, STORE_FLAG_FLAGGED);
+    assert_int_equal(bench_commit(b, 9, "alice@brant.test", SPAN_LIT(""), SPAN_LIT("x")), BRANT_OK);
+    assert_int_equal(store_entries_list(b->reader, alice, 0, 3, entries, 10, &count), BRANT_OK);
+    assert_int_equal(entries[0].uid, 4);
+    assert_true(bench_same_after_rebuild(b, true));
+}
+
+static void copy_and_move(void **state)
+{
+    struct bench *b = *state;
+    struct store_op op = {.kind = STORE_OP_MAILBOX_ADD, .mailbox = {.name = SPAN_LIT("Archive")}};
+    struct store_mailbox_info inbox, archive;
+    uint32_t uids[] = {1, 2};
+    uint64_t alice = 0, target = 0;
+
+    assert_int_equal(bench_account_add(b, "alice@brant.test", &alice), BRANT_OK);
+    op.mailbox.account = alice;
+    assert_int_equal(bench_run(b, &op), BRANT_OK);
+    target = op.mailbox.mailbox;
+    for (uint8_t i = 1; i <= 2; i++)
+        assert_int_equal(bench_commit(b, i, "alice@brant.test", SPAN_LIT(""), SPAN_LIT("x")), BRANT_OK);
+    memset(&op, 0, sizeof op);
+    op.change.target = target;
+    assert_int_equal(bench_change(b, &op, STORE_OP_COPY, alice, uids, 2), BRANT_OK);
+    assert_int_equal(op.change.target_first, 1);
+    op.change.target = target;
+    assert_int_equal(bench_change(b, &op, STORE_OP_MOVE, alice, uids, 1), BRANT_OK);
+    assert_int_equal(op.change.target_first, 3);
+    assert_int_equal(store_mailbox_get(b->reader, alice, 0, &inbox), BRANT_OK);
+    assert_int_equal(store_mailbox_get(b->reader, alice, target, &archive), BRANT_OK);
+    assert_int_equal(inbox.messages, 1);
+    assert_int_equal(archive.messages, 3);
+    assert_true(bench_same_after_rebuild(b, true));
+}
+
+static int resolve(struct bench *b, const char *address, struct store_target *target, size_t *count)
+{
+    return store_resolve(b->st, span_str(address), 10, target, 1, count);
+}
+
+static void directory(void **state)
+{
+    struct bench *b = *state;
+    struct store_target target;
+    size_t count;
+    uint64_t alice = 0, bob = 0;
+
+    assert_int_equal(resolve(b, "postmaster@brant.test", &target, &count), BRANT_ENOTFOUND);
+    assert_int_equal(bench_account_add(b, "alice@brant.test", &alice), BRANT_OK);
+    assert_int_equal(bench_account_add(b, "alice@brant.test", NULL), BRANT_EEXISTS);
+    assert_int_equal(bench_account_add(b, "bob@brant.test", &bob), BRANT_OK);
+    assert_int_equal(bench_account_add(b, "bob+exact@brant.test", NULL), BRANT_OK);
+    assert_int_equal(bench_account_add(b, "bob@elsewhere.test", NULL), BRANT_ENOTFOUND);
+    assert_int_equal(bench_account_add(b, "@brant.test", NULL), BRANT_ESYNTAX);
+    assert_int_equal(resolve(b, "carol@brant.test", &target, &count), BRANT_ENOTFOUND);
+    assert_int_equal(resolve(b, "bob@elsewhere.test", &target, &count), BRANT_EREFUSED);
+    assert_int_equal(resolve(b, "bob", &target, &count), BRANT_ESYNTAX);
+    assert_int_equal(resolve(b, "BOB+Stuff@brant.test", &target, &count), BRANT_OK);
+    assert_string_equal(target.address, "bob@brant.test");
+    assert_string_equal(target.detail, "stuff");
+    assert_int_equal(resolve(b, "bob+exact@brant.test", &target, &count), BRANT_OK);
+    assert_string_equal(target.address, "bob+exact@brant.test");
+    assert_int_equal(resolve(b, "Postmaster", &target, &count), BRANT_OK);
+    assert_int_equal(target.account, alice);
+    assert_int_equal(resolve(b, "POSTMASTER@brant.test", &target, &count), BRANT_OK);
+    assert_int_equal(target.account, alice);
+
+    assert_int_equal(bench_alias(b, STORE_OP_ALIAS_ADD, "all@brant.test", "alice@brant.test"), BRANT_OK);
+    assert_int_equal(bench_alias(b, STORE_OP_ALIAS_ADD, "all@brant.test", "bob@brant.test"), BRANT_OK);
+    assert_int_equal(bench_alias(b, STORE_OP_ALIAS_ADD, "all@brant.test", "bob@brant.test"), BRANT_EEXISTS);
+    assert_int_equal(bench_alias(b, STORE_OP_ALIAS_ADD, "all@brant.test", "x@gmail.test"), BRANT_EREFUSED);
+    assert_int_equal(bench_alias(b, STORE_OP_ALIAS_ADD, "all@brant.test", "nobody@brant.test"),
+                     BRANT_ENOTFOUND);
+    assert_int_equal(bench_alias(b, STORE_OP_ALIAS_ADD, "bob@brant.test", "alice@brant.test"), BRANT_EEXISTS);
+    assert_int_equal(bench_alias(b, STORE_OP_ALIAS_ADD, "staff@brant.test", "all@brant.test"), BRANT_OK);
+    assert_int_equal(bench_alias(b, STORE_OP_ALIAS_ADD, "all@brant.test", "staff@brant.test"),
+                     BRANT_OK); /* a loop */
+    assert_int_equal(resolve(b, "staff@brant.test", &target, &count), BRANT_OK);
+    assert_int_equal(count, 2);
+    assert_int_equal(bench_alias(b, STORE_OP_ALIAS_ADD, "postmaster@brant.test", "bob@brant.test"), BRANT_OK);
+    assert_int_equal(resolve(b, "postmaster@brant.test", &target, &count), BRANT_OK);
+    assert_int_equal(target.account, bob);
+    assert_int_equal(bench_alias(b, STORE_OP_ALIAS_ADD, "@brant.test", "bob@brant.test"), BRANT_OK);
+    assert_int_equal(resolve(b, "whoever@brant.test", &target, &count), BRANT_OK);
+    assert_int_equal(target.account, bob);
+    reopen(b);
+    assert_int_equal(resolve(b, "staff@brant.test", &target, &count), BRANT_OK);
+    assert_int_equal(count, 2);
+    assert_int_equal(bench_alias(b, STORE_OP_ALIAS_REMOVE, "all@brant.test", ""), BRANT_OK);
+    assert_int_equal(bench_alias(b, STORE_OP_ALIAS_REMOVE, "all@brant.test", ""), BRANT_ENOTFOUND);
+    assert_int_equal(bench_alias(b, STORE_OP_ALIAS_REMOVE, "@brant.test", "bob@brant.test"), BRANT_OK);
+    assert_int_equal(resolve(b, "staff@brant.test", &target, &count), BRANT_ENOTFOUND);
+    assert_true(bench_same_after_rebuild(b, true));
+}
+
+static void alias_depth(void **state)
+{
+    struct bench *b = *state;
+    struct store_target target;
+    size_t count;
+    int rc = BRANT_OK, depth = 0;
+
+    assert_int_equal(bench_account_add(b, "a0@brant.test", NULL), BRANT_OK);
+    while (!rc && depth < 20) {
+        char from[32], to[32];
+
+        (void)snprintf(to, sizeof to, "a%d@brant.test", depth++);
+        (void)snprintf(from, sizeof from, "a%d@brant.test", depth);
+        assert_int_equal(bench_alias(b, STORE_OP_ALIAS_ADD, from, to), BRANT_OK);
+        rc = resolve(b, from, &target, &count);
+    }
+    assert_int_equal(rc, BRANT_ELIMIT);
+    assert_int_equal(depth, STORE_ALIAS_DEPTH_MAX + 1);
+}
+
+static void quota(void **state)
+{
+    struct bench *b = *state;
+    struct store_op op = {.kind = STORE_OP_ACCOUNT_ADD,
+                          .account = {.address = SPAN_LIT("q@brant.test"), .quota_bytes = 100}};
+    struct store_target target;
+    struct store_account_info info;
+    uint32_t uid = 1;
+    size_t count;
+
+    assert_int_equal(bench_run(b, &op), BRANT_OK);
+    assert_int_equal(store_resolve(b->st, SPAN_LIT("q@brant.test"), 100, &target, 1, &count), BRANT_OK);
+    assert_int_equal(store_resolve(b->st, SPAN_LIT("q@brant.test"), 101, &target, 1, &count), BRANT_ESTATE);
+    assert_int_equal(store_resolve(b->st, SPAN_LIT("q@brant.test"), UINT64_MAX, &target, 1, &count),
+                     BRANT_ESTATE);
+    /* Accepted at RCPT is accepted, whatever its size turns out to be. */
+    for (uint8_t i = 0; i < 2; i++)
+        assert_int_equal(bench_commit(b, i, "q@brant.test", SPAN_LIT("0123456789"),
+                                      SPAN_LIT("01234567890123456789012345678901234567890123456789")),
+                         BRANT_OK);
+    reopen(b);
+    assert_int_equal(store_account_find(b->st, SPAN_LIT("Q@brant.test"), &info), BRANT_OK);
+    assert_int_equal(info.used_bytes, 120);
+    assert_int_equal(store_resolve(b->st, SPAN_LIT("q@brant.test"), 0, &target, 1, &count), BRANT_ESTATE);
+    assert_int_equal(bench_change(b, &op, STORE_OP_EXPUNGE, info.account, &uid, 1), BRANT_OK);
+    assert_int_equal(store_resolve(b->st, SPAN_LIT("q@brant.test"), 40, &target, 1, &count), BRANT_OK);
+}
+
+static void account_removal(void **state)
+{
+    struct bench *b = *state;
+    struct store_op op = {.kind = STORE_OP_ACCOUNT_REMOVE,
+                          .account = {.address = SPAN_LIT("alice@brant.test")}};
+    struct store_op domain = {.kind = STORE_OP_DOMAIN_REMOVE, .domain = {.name = SPAN_LIT("brant.test")}};
+    struct store_entry entries[2];
+    uint64_t alice = 0, again = 0;
+    size_t count;
+
+    assert_int_equal(bench_account_add(b, "alice@brant.test", &alice), BRANT_OK);
+    for (uint8_t i = 1; i <= 3; i++)
+        assert_int_equal(bench_commit(b, i, "alice@brant.test", SPAN_LIT(""), SPAN_LIT("x")), BRANT_OK);
+    assert_int_equal(bench_run(b, &domain), BRANT_ESTATE);
+    assert_int_equal(bench_run(b, &op), BRANT_OK);
+    assert_int_equal(store_entries_list(b->reader, alice, 0, 0, entries, 2, &count), BRANT_ENOTFOUND);
+    assert_int_equal(bench_commit(b, 9, "alice@brant.test", SPAN_LIT(""), SPAN_LIT("x")), BRANT_ETRYLATER);
+    assert_int_equal(bench_account_add(b, "alice@brant.test", &again), BRANT_OK);
+    assert_int_not_equal(again, alice);
+    reopen(b); /* the removal goes on */
+    bench_settle(b);
+    assert_null(dir_account(&b->st->dir, alice));
+    assert_int_equal(store_entries_list(b->reader, again, 0, 0, entries, 2, &count), BRANT_OK);
+    assert_int_equal(count, 0);
+    assert_true(bench_same_after_rebuild(b, true));
+    assert_int_equal(bench_run(b, &op), BRANT_OK);
+    assert_int_equal(bench_run(b, &domain), BRANT_OK);
+    assert_int_equal(bench_run(b, &domain), BRANT_ENOTFOUND);
+}
+
+static void compaction(void **state)
+{
+    struct bench *b = *state;
+    _cleanup_buf_ struct buf out;
+    struct store_op op = {0};
+    struct store_status status;
+    uint64_t alice = 0;
+    size_t segments;
+
+    buf_init(&out, 1u << 20);
+    assert_int_equal(bench_account_add(b, "alice@brant.test", &alice), BRANT_OK);
+    for (uint32_t i = 1; i <= 200; i++) {
+        char body[2000];
+
+        memset(body, 'a' + (int)(i % 26), sizeof body);
+        assert_int_equal(
+            bench_commit(b, (uint8_t)i, "alice@brant.test", SPAN_LIT("P\n"), span_make(body, sizeof body)),
+            BRANT_OK);
+        if (i % 10)
+            assert_int_equal(bench_change(b, &op, STORE_OP_EXPUNGE, alice, &i, 1), BRANT_OK);
+    }
+    segments = journal_segments(b->st->journal, NULL, 0);
+    assert_true(segments > 5);
+    bench_settle(b);
+    store_compact(b->st, true);
+    bench_settle(b);
+    assert_false(store_compacting(b->st));
+    store_status_get(b->st, &status);
+    assert_true(status.segments < segments);
+    assert_true(status.compacted_segments >= segments);
+    for (uint32_t i = 10; i <= 200; i += 10) {
+        assert_int_equal(bench_read(b, alice, i, &out), BRANT_OK);
+        assert_int_equal(out.len, 2002);
+        assert_int_equal(out.data[2], 'a' + (int)(i % 26));
+    }
+    assert_true(bench_same_after_rebuild(b, true));
+    /* Everything remembered of the dead goes once its time is over. */
+    b->now_ms += b->config.gone_retention_ms + b->config.trace_retention_ms;
+    store_compact(b->st, true);
+    bench_settle(b);
+    store_status_get(b->st, &status);
+    assert_true(status.journal_bytes < 60000);
+    assert_true(bench_same_after_rebuild(b, true));
+    assert_int_equal(bench_read(b, alice, 200, &out), BRANT_OK);
+}
+
+static void trace(void **state)
+{
+    struct bench *b = *state;
+    struct store_trace_row rows[4];
+    struct arena arena;
+    uint64_t next;
+    size_t count;
+
+    arena_init(&arena, 1u << 20);
+    assert_int_equal(bench_account_add(b, "alice@brant.test", NULL), BRANT_OK);
+    assert_int_equal(bench_commit(b, 1, "alice+a@brant.test", SPAN_LIT(""), SPAN_LIT("x")), BRANT_OK);
+    assert_int_equal(bench_commit(b, 2, "alice@brant.test", SPAN_LIT(""), SPAN_LIT("x")), BRANT_OK);
+    assert_int_equal(store_trace(b->reader, SPAN_LIT("alice@brant.test"), 0, &arena, rows, 4, &count, &next),
+                     BRANT_OK);
+    assert_int_equal(count, 2);
+    assert_int_equal(next, 0);
+    assert_true(span_eq_str(rows[1].recipients, "alice+a@brant.test -> alice@brant.test/1"));
+    assert_int_equal(
+        store_trace(b->reader, SPAN_LIT("alice+a@brant.test"), 0, &arena, rows, 4, &count, &next), BRANT_OK);
+    assert_int_equal(count, 1);
+    assert_int_equal(store_trace(b->reader, SPAN_LIT("aa020000000000000000000000000000"), 0, &arena, rows, 4,
+                                 &count, &next),
+                     BRANT_OK);
+    assert_int_equal(count, 1);
+    assert_true(rows[0].present);
+    assert_int_equal(store_trace(b->reader, SPAN_LIT("<1@example.org>"), 0, &arena, rows, 1, &count, &next),
+                     BRANT_OK);
+    assert_int_equal(count, 1);
+    assert_int_equal(
+        store_trace(b->reader, SPAN_LIT("<1@example.org>"), next, &arena, rows, 1, &count, &next), BRANT_OK);
+    assert_int_equal(count, 1);
+    arena_done(&arena);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(deliver_and_read), T(large_body), T(commit_ids),  T(flags_and_expunge),
+        T(copy_and_move),    T(directory),  T(alias_depth), T(quota),
+        T(account_removal),  T(compaction), T(trace),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
