@@ -1,6 +1,7 @@
 """A `brant demo` under test: started in a directory of its own on free ports, stopped, and checked for what it leaves."""
 import os
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -72,13 +73,16 @@ class Brantd:
 
     # ---- life ----
 
-    def start(self, timeout=60):
+    def start(self, timeout=60, open_files=None):
+        """`open_files`: the most descriptors that each process may have."""
         if not os.path.exists(BRANT):
             raise RuntimeError(f"{BRANT} is missing: build first (./run --build)")
         with open(self.output, "ab") as out:
             start = out.tell()
             self.process = subprocess.Popen([BRANT, "demo", "--dir", self.directory, "--port-base", str(self.base)],
-                                            stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+                                            stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                                            preexec_fn=open_files and (lambda: resource.setrlimit(
+                                                resource.RLIMIT_NOFILE, (open_files, open_files))))
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             with open(self.output, "rb") as f:
@@ -136,6 +140,22 @@ class Brantd:
             except OSError as e:
                 text.append(str(e))
         return "\n".join(text)
+
+    def reconfigure(self, **keys):
+        """Sets keys in the configuration and has it read again; the values that were there."""
+        path = os.path.join(self.directory, "brant.conf")
+        with open(path) as f:
+            lines = f.read().splitlines()
+        before = {}
+        for key, value in keys.items():
+            at = [n for n, line in enumerate(lines) if line.split("=")[0].strip() == key]
+            before[key] = lines[at[0]].split("=", 1)[1].strip()
+            lines[at[0]] = f"{key} = {value}"
+        with open(path, "w") as f:
+            f.write("\n".join(lines) + "\n")
+        self.process.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
+        return before
 
     # ---- processes ----
 
