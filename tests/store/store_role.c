@@ -400,83 +400,104 @@ static void case_mail(struct world *w)
     peer_done(&pop3);
 }
 
+enum { KILL_COUNT = 400, KILL_ROUNDS = 5, KILL_ALL = KILL_COUNT * KILL_ROUNDS };
+
+/* What became of each message of case_kill, by its number. */
+static struct {
+    struct ipc_id commit;
+    bool acknowledged, done, seen;
+} fates[KILL_ALL];
+
+static void note_answer(const struct ipc_message *m)
+{
+    if (m->type != IPC_TYPE_COMMIT_RESULT)
+        return;
+    CHECK(m->commit_result.state == IPC_COMMIT_DONE);
+    fates[m->tag - 1].acknowledged = true;
+}
+
+/* Sends a round of commits, waits for some of the answers, and kills the store in the middle of the rest. */
+static void commit_and_kill(struct world *w, unsigned round)
+{
+    static const struct ipc_recipient to[1] = {{.address = {(const uint8_t *)"bob@brant.test", 14}}};
+    struct peer smtp;
+    struct ipc_message m;
+    struct buf _cleanup_buf_ bytes;
+    buf_init(&bytes, 1 << 20);
+    world_channel(w, IPC_ROLE_SMTP, 0, &smtp);
+    struct ipc_id session = new_id();
+    CHECK(session_open(&smtp, session, IPC_SERVICE_SMTP, "192.0.2.1") == IPC_OK);
+    for (unsigned n = round * KILL_COUNT; n < (round + 1) * KILL_COUNT; n++) {
+        struct span body = message_bytes(&bytes, n, 500 + (n * 131) % 9000);
+        fates[n].commit = new_id();
+        send_body(&smtp, session, n, body, NULL, NULL); /* within the first credit */
+        m = commit_message(fates[n].commit, session, n, body.len, to, 1);
+        m.tag = n + 1;
+        peer_send(&smtp, &m);
+    }
+    for (unsigned answers = 0; answers < 20 + 60 * round; answers += m.type == IPC_TYPE_COMMIT_RESULT) {
+        CHECK(peer_receive(&smtp, &m));
+        note_answer(&m);
+    }
+    world_kill(w);
+    while (peer_receive(&smtp, &m)) /* answered before it died */
+        note_answer(&m);
+    peer_done(&smtp);
+}
+
+/* Asks the next store about every commit so far. */
+static void ask_fates(struct world *w, unsigned round)
+{
+    struct peer smtp;
+    world_channel(w, IPC_ROLE_SMTP, 0, &smtp);
+    for (unsigned n = 0; n < (round + 1) * KILL_COUNT; n++) {
+        struct ipc_message answer,
+            ask = {.type = IPC_TYPE_COMMIT_ASK, .commit_ask = {.commit = fates[n].commit}};
+        peer_call(&smtp, &ask, &answer);
+        bool done = answer.commit_result.state == IPC_COMMIT_DONE;
+        CHECK(done || !fates[n].acknowledged);
+        CHECK(n >= round * KILL_COUNT || done == fates[n].done); /* and it stays so */
+        fates[n].done = done;
+    }
+    peer_done(&smtp);
+}
+
 /* Kills the store while commits are under way; the next one must tell the truth about each. */
 static void case_kill(struct world *w)
 {
-    enum { COUNT = 400, ROUNDS = 5 };
-    static const struct ipc_recipient to[1] = {{.address = {(const uint8_t *)"bob@brant.test", 14}}};
-    static struct ipc_id commits[ROUNDS * COUNT];
-    static bool acknowledged[ROUNDS * COUNT], done[ROUNDS * COUNT], seen[ROUNDS * COUNT];
-    struct peer cli, smtp, pop3;
-    struct buf _cleanup_buf_ bytes, stored;
-    buf_init(&bytes, 8 << 20);
-    buf_init(&stored, 8 << 20);
-    world_channel(w, IPC_ROLE_CLI, 1, &cli);
-    people(&cli);
-    peer_done(&cli);
-    unsigned acknowledged_count = 0, done_count = 0;
-    for (unsigned round = 0; round < ROUNDS; round++) {
-        world_channel(w, IPC_ROLE_SMTP, 0, &smtp);
-        struct ipc_id session = new_id();
-        CHECK(session_open(&smtp, session, IPC_SERVICE_SMTP, "192.0.2.1") == IPC_OK);
-        unsigned first = round * COUNT;
-        for (unsigned n = first; n < first + COUNT; n++) {
-            struct span body = message_bytes(&bytes, n, 500 + (n * 131) % 9000);
-            commits[n] = new_id();
-            send_body(&smtp, session, n, body, NULL, NULL); /* within the first credit */
-            struct ipc_message m = commit_message(commits[n], session, n, body.len, to, 1);
-            m.tag = n + 1;
-            peer_send(&smtp, &m);
-        }
-        /* Some answers are seen, the kill falls into the rest. */
-        for (unsigned seen_count = 0; seen_count < 20 + 60 * round;) {
-            struct ipc_message m;
-            CHECK(peer_receive(&smtp, &m));
-            if (m.type != IPC_TYPE_COMMIT_RESULT)
-                continue;
-            CHECK(m.commit_result.state == IPC_COMMIT_DONE);
-            acknowledged[m.tag - 1] = true;
-            seen_count++;
-        }
-        world_kill(w);
-        for (struct ipc_message m; peer_receive(&smtp, &m);) /* answered before it died */
-            if (m.type == IPC_TYPE_COMMIT_RESULT && m.commit_result.state == IPC_COMMIT_DONE)
-                acknowledged[m.tag - 1] = true;
-        peer_done(&smtp);
+    struct peer peer;
+    struct buf _cleanup_buf_ scratch, stored;
+    buf_init(&scratch, 1 << 20);
+    buf_init(&stored, 1 << 20);
+    world_channel(w, IPC_ROLE_CLI, 1, &peer);
+    people(&peer);
+    peer_done(&peer);
+    for (unsigned round = 0; round < KILL_ROUNDS; round++) {
+        commit_and_kill(w, round);
         world_start(w);
-
-        world_channel(w, IPC_ROLE_SMTP, 0, &smtp);
-        for (unsigned n = 0; n < first + COUNT; n++) {
-            struct ipc_message answer,
-                ask = {.type = IPC_TYPE_COMMIT_ASK, .commit_ask = {.commit = commits[n]}};
-            peer_call(&smtp, &ask, &answer);
-            bool is_done = answer.commit_result.state == IPC_COMMIT_DONE;
-            CHECK(is_done || !acknowledged[n]);
-            CHECK(n >= first || is_done == done[n]); /* and it stays so */
-            done[n] = is_done;
-        }
-        peer_done(&smtp);
+        ask_fates(w, round);
     }
-    world_channel(w, IPC_ROLE_POP3, 0, &pop3);
+    world_channel(w, IPC_ROLE_POP3, 0, &peer);
     struct ipc_message answer;
-    struct ipc_id session = login(&pop3, "bob@brant.test", "hunter2", IPC_OK, &answer);
-    CHECK(maildrop_open(&pop3, session).maildrop.status == IPC_OK);
-    struct maildrop drop = maildrop_list(&pop3, session);
+    struct ipc_id session = login(&peer, "bob@brant.test", "hunter2", IPC_OK, &answer);
+    CHECK(maildrop_open(&peer, session).maildrop.status == IPC_OK);
+    struct maildrop drop = maildrop_list(&peer, session);
     for (uint32_t i = 0; i < drop.count; i++) {
-        read_message(&pop3, session, drop.rows[i].uid, &stored);
-        unsigned number = check_stored(buf_span(&stored), &bytes);
-        CHECK(number < ROUNDS * COUNT && !seen[number]); /* once only */
-        seen[number] = true;
+        read_message(&peer, session, drop.rows[i].uid, &stored);
+        unsigned number = check_stored(buf_span(&stored), &scratch);
+        CHECK(number < KILL_ALL && !fates[number].seen); /* once only */
+        fates[number].seen = true;
     }
-    for (unsigned n = 0; n < ROUNDS * COUNT; n++) {
-        CHECK(seen[n] == done[n]);
-        acknowledged_count += acknowledged[n];
-        done_count += done[n];
+    unsigned acknowledged = 0, done = 0;
+    for (unsigned n = 0; n < KILL_ALL; n++) {
+        CHECK(fates[n].seen == fates[n].done);
+        acknowledged += fates[n].acknowledged;
+        done += fates[n].done;
     }
-    printf("  %d committed, %u acknowledged, %u done, over %d kills\n", ROUNDS * COUNT, acknowledged_count,
-           done_count, ROUNDS);
+    printf("  %d committed, %u acknowledged, %u done, over %d kills\n", KILL_ALL, acknowledged, done,
+           KILL_ROUNDS);
     free(drop.rows);
-    peer_done(&pop3);
+    peer_done(&peer);
 }
 
 static uint8_t resume(struct peer *pop3, struct ipc_id session, uint64_t account, struct span token)

@@ -241,7 +241,8 @@ static void maildrop_finish(struct read_work *r)
     struct maildrop_work *w = (struct maildrop_work *)r;
     struct peer *p = server_peer(r->sv, r->peer);
     struct session *session = sessions_find_serial(&r->sv->sessions, w->session);
-    if (session && w->message && w->rc == BRANT_OK && !session->reading) {
+    bool more = w->rc == BRANT_OK && w->count == w->length; /* a message that was read to its end is let go */
+    if (session && w->message && more && !session->reading) {
         session->reading = w->message;
         w->message = NULL;
     }

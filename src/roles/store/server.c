@@ -11,6 +11,8 @@
 #include "os/clock.h"
 #include "os/random.h"
 
+enum { SPACE_TICK_MS = 1000 };
+
 /* ---- the table of what is answered, and to whom: ipc/messages.h tells who may ask ---- */
 
 static server_handler *const handlers[] = {
@@ -230,6 +232,23 @@ static void passwords_done(void *context)
     }
 }
 
+/* ---- the disk ---- */
+
+/* Says once when mail begins to be refused for lack of space, and when it is taken again. */
+static void space_tick(void *context)
+{
+    struct server *sv = context;
+    net_timer_set(sv->space_timer, SPACE_TICK_MS);
+    bool accepting = store_accepting(sv->store);
+    if (accepting == sv->accepting)
+        return;
+    sv->accepting = accepting;
+    struct store_status s;
+    store_status_get(sv->store, &s);
+    log_event(accepting ? LOG_INFO : LOG_ERROR, accepting ? "store-space-back" : "store-space-low",
+              LOG_U64("free_bytes", s.free_bytes), LOG_U64("reserve_bytes", s.reserve_bytes));
+}
+
 /* ---- beginning and end ---- */
 
 static int64_t seam_now_ms(void *context)
@@ -373,6 +392,9 @@ int server_open(struct server *sv, struct net_loop *loop, const struct conf *con
     arriving_init(&sv->arriving, sv, key);
     ops_init(&sv->ops, loop);
     sv->reaper = net_timer_new(loop, reap, sv);
+    sv->space_timer = net_timer_new(loop, space_tick, sv);
+    sv->accepting = true;
+    net_timer_set(sv->space_timer, 0);
     server_configure(sv, conf);
     rc = start_threads(sv);
     if (rc == BRANT_OK)
@@ -459,6 +481,7 @@ void server_close(struct server *sv)
     sessions_done(&sv->sessions);
     throttle_done(&sv->throttle);
     net_timer_free(sv->reaper);
+    net_timer_free(sv->space_timer);
     tokens_done(&sv->tokens);
 }
 

@@ -59,7 +59,8 @@ struct server {
     struct map peers;      /* struct peer by serial */
     struct map by_channel; /* struct peer by its net_channel */
     struct peer *dead;
-    struct net_timer *reaper;
+    struct net_timer *reaper, *space_timer;
+    bool accepting;     /* what was last logged */
     struct map commits; /* struct commit_op by commit id, under way */
     struct map logins;  /* struct password_task by request number */
     uint64_t last_serial;
