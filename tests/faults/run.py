@@ -64,7 +64,7 @@ def check_journal(system, ledger, ledger_path):
         json.dump([[token, account, outcome, ledger.deletes.get((token, account))]
                    for (token, account), outcome in ledger.mail.items()], f)
     here = os.path.dirname(os.path.abspath(__file__))
-    done = subprocess.run(["/usr/bin/python3", os.path.join(here, "journal_check.py"), system.directory, ledger_path],
+    done = subprocess.run(["/usr/bin/python3", os.path.join(here, "journal_check.py"), system.data, ledger_path],
                           capture_output=True, text=True, timeout=600)
     print(done.stdout, end="")
     return [] if done.returncode == 0 else [f"journal check: {done.stdout[-3000:]}{done.stderr[-3000:]}"]

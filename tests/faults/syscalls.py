@@ -34,9 +34,12 @@ def attach(pid, output, *options):
                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        with open(f"/proc/{pid}/status") as f:
-            if "TracerPid:\t0" not in f.read():
-                return tracer
+        try:
+            with open(f"/proc/{pid}/status") as f:
+                if "TracerPid:\t0" not in f.read():
+                    return tracer
+        except FileNotFoundError:
+            return tracer  # the kill has come already
         if tracer.poll() is not None:
             break
         time.sleep(0.01)
@@ -150,9 +153,13 @@ def main():
     system = System(os.path.join(top, "demo"))
     ledger = Ledger()
     system.start()
-    killed = acceptance(system, ledger, top, args.every)
-    # Leave a tail behind the durable mark: one more accepted message, then the whole system dies.
-    send(system, ledger, "last-4096", MAILBOXES[:1])
+    try:
+        killed = acceptance(system, ledger, top, args.every)
+        # Leave a tail behind the durable mark: one more accepted message, then the whole system dies.
+        send(system, ledger, "last-4096", MAILBOXES[:1])
+    except BaseException:
+        system.kill_supervisor()
+        raise
     wrong = [f"pids {left} outlived the supervisor" for left in [system.kill_supervisor()] if left]
     killed_recovering, more = recovery(system.directory, top, args.every)
     wrong += more

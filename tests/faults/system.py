@@ -30,6 +30,7 @@ def free_port_base():
 class System:
     def __init__(self, directory):
         self.directory = directory
+        self.data = os.path.join(directory, "store")
         self.base = free_port_base()
         self.process = None
 
