@@ -60,6 +60,8 @@ int segment_header_decode(struct span in, struct segment_header *ret)
         return BRANT_ECORRUPT;
     if (version != SEGMENT_VERSION)
         return BRANT_EUNSUPPORTED;
+    if (first_seq < 1 || first_seq > SEGMENT_SEQ_MAX)
+        return BRANT_ECORRUPT;
     ret->id = id;
     ret->first_seq = first_seq;
     ret->bytes = bytes;
@@ -119,7 +121,8 @@ int segment_record_peek(struct segment_key key, uint64_t offset, struct span in,
     place = wire_get_u32(&r);
     record.flags = wire_get_u32(&r);
     /* A block that the disk put in the wrong place, or an old copy of one, says another place. */
-    if (r.err || id != key.id || (uint64_t)place * 8 != offset || record.mark >= record.seq)
+    if (r.err || id != key.id || (uint64_t)place * 8 != offset || record.mark >= record.seq ||
+        record.seq > SEGMENT_SEQ_MAX)
         return BRANT_ECORRUPT;
     *ret = record;
     return BRANT_OK;
@@ -159,6 +162,29 @@ void segment_live_encode(const struct segment_live *live, const struct segment_l
     put_u64(out->data + start, checksum(span_from(buf_span(out), start), 0));
 }
 
+/* Segments in order, one record in one of them only, at most the last one open. */
+static bool live_is_plausible(const struct segment_live *live, struct span in)
+{
+    uint64_t first_free = 1;
+    uint32_t id_free = 0;
+
+    for (uint32_t i = 0; i < live->count; i++) {
+        struct segment_live_entry e = segment_live_get(in, i);
+
+        if (e.id < id_free || e.id >= live->next_id || e.first_seq < first_free ||
+            e.first_seq > SEGMENT_SEQ_MAX)
+            return false;
+        id_free = e.id + 1;
+        if (e.open)
+            return i + 1 == live->count;
+        if (e.last_seq < e.first_seq - 1 || e.last_seq >= live->next_seq || e.end < SEGMENT_HEADER_BYTES ||
+            e.end > SEGMENT_BYTES_MAX)
+            return false;
+        first_free = e.last_seq + 1;
+    }
+    return live->next_seq >= 1 && live->next_seq <= SEGMENT_SEQ_MAX;
+}
+
 int segment_live_decode(struct span in, struct segment_live *ret)
 {
     struct wire_reader r = wire_read(in);
@@ -178,10 +204,8 @@ int segment_live_decode(struct span in, struct segment_live *ret)
         return BRANT_ECORRUPT;
     if (version != SEGMENT_VERSION)
         return BRANT_EUNSUPPORTED;
-    for (uint32_t i = 1; i < live.count; i++) {
-        if (segment_live_get(in, i).id <= segment_live_get(in, i - 1).id)
-            return BRANT_ECORRUPT;
-    }
+    if (!live_is_plausible(&live, in))
+        return BRANT_ECORRUPT;
     memcpy(live.store_id, store_id.p, SEGMENT_STORE_ID_BYTES);
     *ret = live;
     return BRANT_OK;

@@ -19,6 +19,9 @@ enum {
 /* Offsets are kept in units of 8 bytes in 32 bits; a segment ends far below that. */
 #define SEGMENT_BYTES_MAX ((uint64_t)1 << 34)
 
+/* No store gets that far; what claims to is damaged. */
+#define SEGMENT_SEQ_MAX ((uint64_t)1 << 62)
+
 struct segment_header {
     uint32_t id;
     uint64_t first_seq; /* every record before this one was durable when the segment was made */
@@ -87,7 +90,7 @@ struct segment_live {
 void segment_live_encode(const struct segment_live *live, const struct segment_live_entry *entries,
                          struct buf *out);
 /* `in` may be longer than the list. Entry i is read by segment_live_get. As segment_header_decode; entries
- * out of order are BRANT_ECORRUPT. */
+ * that contradict each other are BRANT_ECORRUPT. */
 int segment_live_decode(struct span in, struct segment_live *ret);
 struct segment_live_entry segment_live_get(struct span in, uint32_t i);
 
