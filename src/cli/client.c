@@ -152,9 +152,9 @@ static void show_progress(struct client *c, const struct ipc_progress *p)
 {
     _cleanup_buf_ struct buf text;
 
+    buf_init(&text, 1024);
     if (!isatty(STDERR_FILENO))
         return;
-    buf_init(&text, 1024);
     codec_escape(&text, p->text);
     if (p->total)
         fprintf(stderr, "\r\033[K%s %llu%%", buf_cstr(&text), (unsigned long long)(p->done * 100 / p->total));
