@@ -21,6 +21,7 @@ enum {
     CONF_ADDRESSES_MAX = 16,    /* entries of an address list */
 };
 
+enum conf_isolation { CONF_ISOLATION_SHARED, CONF_ISOLATION_CONNECTION };
 enum conf_over_quota { CONF_OVER_QUOTA_TEMPORARY, CONF_OVER_QUOTA_PERMANENT };
 enum conf_cleartext_auth { CONF_CLEARTEXT_LOOPBACK, CONF_CLEARTEXT_NEVER };
 enum conf_log_format { CONF_LOG_KV, CONF_LOG_JSON };

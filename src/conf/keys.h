@@ -53,8 +53,11 @@
 #define CONF_KEYS_PROCESS(X)                                                                                  \
     X(PROCESS, INT, instances_mx, "instances.mx", RESTART, 1, 16, "2", "",                                     \
       "Processes that accept mail from other servers. More than one per processor core gains nothing.")        \
-    X(PROCESS, INT, instances_pop3, "instances.pop3", RESTART, 1, 16, "1", "",                                 \
-      "Processes that serve POP3.")
+    X(PROCESS, INT, instances_pop3, "instances.pop3", RESTART, 1, 32, "1", "",                                 \
+      "Processes that serve POP3. With isolation.pop3 = connection also the sessions at one time.")            \
+    X(PROCESS, ENUM, isolation_pop3, "isolation.pop3", RESTART, 0, 0, "shared", "shared|connection",           \
+      "shared: the POP3 processes each serve many sessions. connection: every session has a process of its "   \
+      "own, which ends with it; this costs memory and time, and keeps a broken session from seeing any other.")
 
 #define CONF_KEYS_SMTP(X)                                                                                     \
     X(SMTP, SIZE, max_message_size_bytes, "max_message_size", RELOAD, 64 * CONF_KiB, 1 * CONF_GiB, "50 MiB", "", \

@@ -16,7 +16,8 @@
 
 struct net_pump_ops {
     /* Takes bytes from the front of `in` (which may be empty: then only carries on with what it has) and
-     * handles all events that are due. Returns how many bytes were taken. */
+     * handles all events that are due. Returns how many bytes were taken. Unfinished lines are the
+     * engine's to keep: what is not taken means that it cannot go on just now. */
     size_t (*feed)(void *session, struct span in, uint64_t now_ms);
     /* The peer has ended its stream; called once, when everything before it was taken. */
     void (*eof)(void *session, uint64_t now_ms);

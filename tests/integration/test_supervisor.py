@@ -304,6 +304,31 @@ class Frame(unittest.TestCase):
                 self.assertLess(took, 1.7, f"death {n}")
 
 
+    @every_user
+    def test_isolation_by_connection(self, uid):
+        """Every session has a process of its own; the next one waits for a free process."""
+        with system(uid, serve=True, extra="isolation.pop3 = connection\ninstances.pop3 = 2") as s:
+            seen = set()
+            for _ in range(3):
+                a, b = Line(s.pop3), Line(s.pop3)
+                pids = {a.ask("pid"), b.ask("pid")}
+                self.assertEqual(len(pids), 2)
+                self.assertFalse(pids & seen)
+                seen |= pids
+                third = socket.create_connection(("127.0.0.1", s.pop3), timeout=3)
+                third.settimeout(0.2)
+                with self.assertRaises(TimeoutError):
+                    third.recv(1)
+                a.close()
+                third.settimeout(3)
+                self.assertEqual(third.recv(100), b"220 hello\r\n")
+                third.close()
+                b.close()
+            self.assertNotIn("level=error", s.log())
+            wait_for(lambda: all(p["running"] for p in s.processes().values()), 3, "free processes")
+            self.assertEqual([p["restarts"] for p in s.processes().values()], [0] * 5)
+
+
 class Sandbox(unittest.TestCase):
     @every_user
     def test_every_rung_is_reported_and_proved(self, uid):

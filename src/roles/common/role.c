@@ -56,6 +56,7 @@ struct role {
     struct net_channel *channels[CHANNELS_MAX];
     size_t channel_count;
     bool draining, running;
+    bool retiring; /* isolation by connection: it has its one connection */
 };
 
 struct role_status {
@@ -174,10 +175,21 @@ void role_status_add_u64(struct role_status *out, const char *key, uint64_t valu
 /* --- listeners and channels ------------------------------------------------------------------------------
  */
 
+/* Isolation by connection: this process takes one connection and ends with it; its place is filled anew. */
+static bool takes_one_connection(const struct role *r)
+{
+    return r->ops->role == IPC_ROLE_POP3 && r->conf->conf.isolation_pop3 == CONF_ISOLATION_CONNECTION;
+}
+
 static void on_accepted(void *context, const struct net_accepted *a)
 {
     struct listener *l = context;
-    l->role->ops->accepted(l->role, l->service, a);
+    struct role *r = l->role;
+    if (takes_one_connection(r)) {
+        r->retiring = true;
+        role_accept_pause(r, true);
+    }
+    r->ops->accepted(r, l->service, a);
 }
 
 static void open_listener(struct role *r, struct listener *l)
@@ -185,6 +197,7 @@ static void open_listener(struct role *r, struct listener *l)
     struct net_listener_conf conf = {
         .fd = l->fd, .farewell = r->ops->farewell, .accepted = on_accepted, .context = l};
     l->net = net_listener_new(&r->loop, &conf);
+    net_listener_pause(l->net, r->retiring);
 }
 
 static void take_listener(struct role *r, const struct ipc_listener *m)
@@ -525,7 +538,7 @@ struct net_channel *role_store(struct role *r)
 
 bool role_draining(const struct role *r)
 {
-    return r->draining;
+    return r->draining || r->retiring;
 }
 
 void role_stop(struct role *r)

@@ -73,6 +73,7 @@ struct net_channel *role_store(struct role *r);
 
 /* Stops and resumes accepting on all listeners. */
 void role_accept_pause(struct role *r, bool paused);
+/* No further connection will come: end with role_stop when the last session has ended. */
 bool role_draining(const struct role *r);
 
 /* Ends the process in good order: ops->stop, exit status 0. */

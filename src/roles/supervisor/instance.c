@@ -284,7 +284,9 @@ static void ended(void *arg)
     log_readable(i);
     diagnostics_readable(i);
     log_diagnostics(i);
-    bool expected = i->state == SUP_STOPPING || s->stopping;
+    bool had_its_connection = i->kind->role == IPC_ROLE_POP3 && WIFEXITED(status) &&
+                              WEXITSTATUS(status) == 0 && s->conf.isolation_pop3 == CONF_ISOLATION_CONNECTION;
+    bool expected = i->state == SUP_STOPPING || s->stopping || had_its_connection;
     log_end(i, status, expected);
     release_process(i);
     if (s->stopping) {
@@ -301,8 +303,8 @@ static void ended(void *arg)
         i->status_awaited = false;
         sup_admin_status_arrived(s);
     }
-    i->restarts++;
-    net_timer_set(i->restart, backoff_ms(i, os_clock_mono_ms()));
+    i->restarts += !had_its_connection;
+    net_timer_set(i->restart, had_its_connection ? 0 : backoff_ms(i, os_clock_mono_ms()));
 }
 
 static void restart_due(void *arg)
