@@ -115,10 +115,23 @@ static bool enter_user_namespace(void)
            write_file("/proc/self/uid_map", uid_map) && write_file("/proc/self/gid_map", gid_map);
 }
 
+/* Tried in a child first: where the namespace is given but its mapping refused there is no way back, and
+ * files made from then on would have no owner. */
+static bool user_namespace_works(void)
+{
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(enter_user_namespace() ? 0 : 1);
+    int status = -1;
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return pid > 0 && status == 0;
+}
+
 static void climb_namespaces(struct ladder *l)
 {
     if (!l->root && !test_build)
-        l->user_namespace = enter_user_namespace();
+        l->user_namespace = user_namespace_works() && enter_user_namespace();
     if (has(l, SANDBOX_MAY_CONNECT))
         note(l, SANDBOX_NETWORK, SANDBOX_NOT_APPLICABLE, "this role connects out");
     else if (unshare(CLONE_NEWNET) < 0)
