@@ -336,15 +336,18 @@ static int find_end(struct recovery *r, const struct tail *t, uint64_t mark, uin
 }
 
 /* Adds what an unlisted or open segment holds up to `last` to the table as a closed one. */
-static int close_tail(struct recovery *r, const struct found *f, const struct tail *t, uint64_t last)
+static int close_tail(struct recovery *r, const struct found *f, const struct tail *t, uint64_t last,
+                      uint64_t *ret_end)
 {
     struct segment_live_entry entry = f->entry;
 
+    *ret_end = SEGMENT_HEADER_BYTES;
     if (last < t->first_seq)
         return BRANT_OK; /* nothing of it is needed any more */
     entry.last_seq = last;
     if (find_end(r, t, last, &entry.end))
         return BRANT_EIO;
+    *ret_end = entry.end;
     add_segment(r, &entry);
     return BRANT_OK;
 }
@@ -413,16 +416,22 @@ static int copy_records(struct recovery *r, const struct tail *t, struct copy *c
     return rc ? rc : copy_flush(c);
 }
 
-/* Copies what lies behind the mark into a new segment, which becomes the open one. */
-static int copy_tail(struct recovery *r, const struct tail *t, uint64_t mark, uint64_t last)
+/* Copies what lies behind the mark, from offset `from` on, into a new segment, which becomes the open one. */
+static int copy_tail(struct recovery *r, const struct tail *t, uint64_t mark, uint64_t last, uint64_t from)
 {
     struct journal *j = r->j;
     /* LOST records are never longer than the bytes they stand for. */
-    uint64_t bytes = t->used > j->config.segment_bytes ? t->used : j->config.segment_bytes;
+    uint64_t least = SEGMENT_HEADER_BYTES + t->used - from;
+    uint64_t bytes = least > j->config.segment_bytes ? least : j->config.segment_bytes;
     struct copy c = {.j = j, .id = j->next_id, .at = SEGMENT_HEADER_BYTES, .mark = mark};
     struct journal_seg *seg;
     int rc = journal_segment_prepare(j, c.id, mark + 1, bytes, true, &c.file);
 
+    if (rc == BRANT_ENOSPACE && least < bytes) {
+        /* The disk is full and the spare is used up: a segment without room for more is better than none. */
+        bytes = least;
+        rc = journal_segment_prepare(j, c.id, mark + 1, bytes, false, &c.file);
+    }
     if (rc)
         return rc;
     buf_init(&c.buf, (size_t)t->size + JOURNAL_WINDOW_BYTES);
@@ -450,7 +459,7 @@ static int copy_tail(struct recovery *r, const struct tail *t, uint64_t mark, ui
 static int recover_tail(struct recovery *r, const struct found *f)
 {
     struct journal_recovery *report = r->report;
-    uint64_t mark, last;
+    uint64_t mark, last, end;
     struct tail t;
     int rc = open_tail(r, f, &t);
 
@@ -458,8 +467,8 @@ static int recover_tail(struct recovery *r, const struct found *f)
         return rc;
     rc = scan_tail(&t, &mark, &last, &report->torn_bytes);
     if (!rc)
-        rc = close_tail(r, f, &t, mark);
-    if (!rc && last > mark && copy_tail(r, &t, mark, last)) {
+        rc = close_tail(r, f, &t, mark, &end);
+    if (!rc && last > mark && copy_tail(r, &t, mark, last, end)) {
         report->read_only = true;
         last = mark;
     }
@@ -477,11 +486,12 @@ static int recover_tail(struct recovery *r, const struct found *f)
 static int recover_superseded(struct recovery *r, const struct found *f, uint64_t next_first)
 {
     struct tail t;
+    uint64_t end;
     int rc = open_tail(r, f, &t);
 
     if (rc)
         return rc;
-    rc = close_tail(r, f, &t, next_first - 1);
+    rc = close_tail(r, f, &t, next_first - 1, &end);
     os_file_close(t.file);
     return rc;
 }

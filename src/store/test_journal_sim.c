@@ -502,11 +502,77 @@ static void test_seeds(void **state)
                 met.retired && met.full && met.reserve);
 }
 
+/* A small disk: full, the reserve takes what deletes need, space returns, the reserve is filled again; a
+ * restart at no matter which moment of that takes nothing away. */
+static void test_full_disk(void **state)
+{
+    static const struct journal_config small = {.segment_bytes = 65536, .record_bytes_max = 4096};
+    struct sim_disk *disk =
+        sim_disk_new(&(struct sim_disk_config){.seed = 1, .capacity_bytes = 131072 + 4 * 65536});
+    struct os_fs *fs = sim_disk_mount(disk);
+    struct journal_recovery recovery;
+    struct journal_segment segments[8];
+    struct journal_place place;
+    struct journal *j;
+    uint8_t bytes[4000] = {1};
+    struct span mail = span_make(bytes, sizeof bytes), delete = span_make(bytes, 40);
+    uint64_t seq, size, last;
+    unsigned mails = 0, deletes = 0;
+    int rc;
+
+    (void)state;
+    assert_int_equal(journal_open(fs, &small, &j, &recovery), BRANT_OK);
+    assert_int_equal(sim_disk_file_size(disk, "journal/spare", &size), BRANT_OK);
+    while ((rc = journal_append(j, 1, 1, &mail, 1, false, &seq, &place)) == BRANT_OK) {
+        assert_int_equal(journal_sync(j), BRANT_OK);
+        mails++;
+    }
+    assert_int_equal(rc, BRANT_ENOSPACE);
+    assert_true(mails > 40);
+    while ((rc = journal_append(j, 2, 1, &delete, 1, true, &seq, &place)) == BRANT_OK) {
+        assert_int_equal(journal_sync(j), BRANT_OK);
+        deletes++;
+    }
+    assert_int_equal(rc, BRANT_ENOSPACE);
+    assert_true(deletes > 600); /* the spare was used */
+    assert_int_equal(sim_disk_file_size(disk, "journal/spare", &size), BRANT_ENOTFOUND);
+    last = journal_durable_seq(j);
+    assert_int_equal(last, mails + deletes);
+    journal_free(j);
+    os_fs_free(fs);
+
+    /* Not a byte is free; the last batch has to be copied all the same, into what can be had. */
+    sim_disk_power_cut(disk);
+    fs = sim_disk_mount(disk);
+    assert_int_equal(journal_open(fs, &small, &j, &recovery), BRANT_OK);
+    assert_true(recovery.read_only);
+    assert_int_equal(recovery.last_seq, last - 1);
+    journal_free(j);
+    sim_disk_set_capacity(disk, 131072 + 4 * 65536 + 8192);
+    assert_int_equal(journal_open(fs, &small, &j, &recovery), BRANT_OK);
+    assert_false(recovery.read_only);
+    assert_int_equal(recovery.last_seq, last);
+    assert_int_equal(journal_append(j, 1, 1, &mail, 1, true, &seq, &place), BRANT_ENOSPACE);
+
+    /* Space returns: compaction gave up two segments. */
+    assert_true(journal_segments(j, segments, 8) > 3);
+    assert_int_equal(journal_retire(j, segments[0].id), BRANT_OK);
+    assert_int_equal(sim_disk_file_size(disk, "journal/spare", &size), BRANT_OK);
+    assert_int_equal(journal_retire(j, segments[1].id), BRANT_OK);
+    assert_int_equal(journal_append(j, 1, 1, &mail, 1, false, &seq, &place), BRANT_OK);
+    assert_int_equal(seq, last + 1);
+    assert_int_equal(journal_sync(j), BRANT_OK);
+    journal_free(j);
+    os_fs_free(fs);
+    sim_disk_free(disk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_seeds),
         cmocka_unit_test(test_every_operation_twice),
+        cmocka_unit_test(test_full_disk),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
