@@ -1,7 +1,10 @@
 /* The journal on real files, in a directory of its own. */
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -293,6 +296,84 @@ static void test_missing_segment(void **state)
     journal_free(j);
 }
 
+struct shared {
+    struct journal *j;
+    atomic_bool done;
+    atomic_uint records, gone;
+};
+
+/* Reads everything again and again while the journal grows and shrinks at its ends. */
+static void *reader(void *arg)
+{
+    struct shared *s = arg;
+    struct journal_record record;
+    uint8_t bytes[3000], read[3000];
+    bool last_round;
+
+    do {
+        struct journal_iter *it;
+        int rc;
+
+        last_round = atomic_load(&s->done);
+        assert_int_equal(journal_iterate(s->j, 1, &it), BRANT_OK);
+        while ((rc = journal_iter_next(it, &record)) == BRANT_OK) {
+            assert_true(span_eq(record.payload, payload_of(record.seq, bytes)));
+            rc = journal_read(s->j, &record.place, read);
+            if (rc == BRANT_ENOTFOUND)
+                atomic_fetch_add(&s->gone, 1); /* retired meanwhile */
+            else
+                assert_true(!rc && span_eq(record.payload, span_make(read, record.place.length)));
+            atomic_fetch_add(&s->records, 1);
+        }
+        assert_int_equal(rc, BRANT_ENOTFOUND);
+        journal_iter_free(it);
+    } while (!last_round);
+    return NULL;
+}
+
+static void *retirer(void *arg)
+{
+    struct shared *s = arg;
+    struct journal_segment segments[64];
+
+    while (!atomic_load(&s->done)) {
+        size_t count = journal_segments(s->j, segments, 64);
+
+        if (count > 4) {
+            int rc = journal_retire(s->j, segments[count / 2].id);
+
+            assert_true(rc == BRANT_OK || rc == BRANT_ESTATE);
+        }
+        (void)sched_yield();
+    }
+    return NULL;
+}
+
+static void test_threads(void **state)
+{
+    struct journal_recovery recovery;
+    struct shared s = {.j = open_journal(*state, &recovery)};
+    pthread_t threads[3];
+
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, i ? reader : retirer, &s), 0);
+    for (uint64_t seq = 1; seq <= 600; seq++) {
+        append(s.j, seq);
+        if (seq % 8 == 0)
+            assert_int_equal(journal_sync(s.j), BRANT_OK);
+    }
+    assert_int_equal(journal_sync(s.j), BRANT_OK);
+    atomic_store(&s.done, true);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_true(atomic_load(&s.records) > 0);
+    journal_free(s.j);
+    s.j = open_journal(*state, &recovery);
+    assert_int_equal(recovery.last_seq, 600);
+    assert_int_equal(recovery.damaged_records + recovery.missing_segments, 0);
+    journal_free(s.j);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -303,6 +384,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_big_record, setup, teardown),
         cmocka_unit_test_setup_teardown(test_retire, setup, teardown),
         cmocka_unit_test_setup_teardown(test_missing_segment, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
