@@ -105,12 +105,13 @@ void peer_expect(struct peer *p, uint16_t type, struct ipc_message *ret)
 void peer_call(struct peer *p, struct ipc_message *m, struct ipc_message *ret)
 {
     uint32_t tag = peer_ask(p, m);
+    uint16_t type = m->type; /* both may be one */
     do {
         if (!peer_receive(p, ret))
-            fail("closed, while waiting for the answer to %s", ipc_type_name(m->type));
+            fail("closed, while waiting for the answer to %s", ipc_type_name(type));
     } while (ret->type == IPC_TYPE_BODY_CREDIT || ret->type == IPC_TYPE_PROGRESS);
-    if (ret->type != ipc_answer(m->type))
-        fail("%s answers %s", ipc_type_name(ret->type), ipc_type_name(m->type));
+    if (ret->type != ipc_answer(type))
+        fail("%s answers %s", ipc_type_name(ret->type), ipc_type_name(type));
     CHECK(ret->tag == tag);
 }
 

@@ -780,6 +780,148 @@ static void case_limits(struct world *w)
     peer_done(&smtp);
 }
 
+/* More bodies at one time than a channel's memory holds: they wait for one another, none is lost. */
+static void case_pressure(struct world *w)
+{
+    enum { COUNT = 200, BYTES = 250000 };
+    static const struct ipc_recipient to[1] = {{.address = {(const uint8_t *)"bob@brant.test", 14}}};
+    static struct ipc_id sessions[COUNT];
+    struct peer peer, other;
+    struct ipc_message m;
+    struct buf _cleanup_buf_ bytes, stored;
+    buf_init(&bytes, 1 << 20);
+    buf_init(&stored, 1 << 20);
+    world_channel(w, IPC_ROLE_CLI, 1, &peer);
+    people(&peer);
+    peer_done(&peer);
+    world_channel(w, IPC_ROLE_SMTP, 0, &peer);
+    world_channel(w, IPC_ROLE_SMTP, 1, &other);
+    for (unsigned n = 0; n < COUNT; n++) {
+        sessions[n] = new_id();
+        CHECK(session_open(&peer, sessions[n], IPC_SERVICE_SMTP, "192.0.2.1") == IPC_OK);
+        send_body(&peer, sessions[n], 1, message_bytes(&bytes, n, BYTES), NULL, NULL);
+    }
+    struct ipc_id session = new_id(); /* another channel has memory of its own */
+    CHECK(session_open(&other, session, IPC_SERVICE_SMTP, "192.0.2.2") == IPC_OK);
+    send_body(&other, session, 1, message_bytes(&bytes, COUNT, BYTES), NULL, NULL);
+    m = commit_message(new_id(), session, 1, BYTES, to, 1);
+    peer_call(&other, &m, &m);
+    CHECK(m.commit_result.state == IPC_COMMIT_DONE);
+    CHECK(world_memory_kib(w) < 160 * 1024);
+    /* Backwards: those that wait are asked for first. */
+    for (unsigned n = COUNT; n-- > 0;) {
+        m = commit_message(new_id(), sessions[n], 1, BYTES, to, 1);
+        m.tag = 1 + n;
+        peer_send(&peer, &m);
+    }
+    for (unsigned done = 0; done < COUNT;) {
+        CHECK(peer_receive(&peer, &m));
+        if (m.type == IPC_TYPE_BODY_CREDIT) {
+            CHECK(m.body_credit.status == IPC_OK);
+            continue;
+        }
+        CHECK(m.type == IPC_TYPE_COMMIT_RESULT && m.commit_result.state == IPC_COMMIT_DONE);
+        done++;
+    }
+    peer_done(&peer);
+    peer_done(&other);
+    world_channel(w, IPC_ROLE_POP3, 0, &peer);
+    session = login(&peer, "bob@brant.test", "hunter2", IPC_OK, &m);
+    CHECK(maildrop_open(&peer, session).maildrop.count == COUNT + 1);
+    struct maildrop drop = maildrop_list(&peer, session);
+    for (uint32_t n = 0; n < drop.count; n += 10) {
+        read_message(&peer, session, drop.rows[n].uid, &stored);
+        check_stored(buf_span(&stored), &bytes);
+    }
+    free(drop.rows);
+    peer_done(&peer);
+}
+
+/* Bodies that fill the memory and never end: who waits for it too long is told, and is not at fault. */
+static void case_waiting(struct world *w)
+{
+    enum { COUNT = 160, BYTES = 250000 };
+    struct peer smtp;
+    struct ipc_message m;
+    struct buf _cleanup_buf_ bytes;
+    buf_init(&bytes, 1 << 20);
+    world_channel(w, IPC_ROLE_SMTP, 0, &smtp);
+    struct span body = message_bytes(&bytes, 1, BYTES);
+    for (unsigned n = 0; n < COUNT; n++) {
+        struct ipc_id session = new_id();
+        CHECK(session_open(&smtp, session, IPC_SERVICE_SMTP, "192.0.2.1") == IPC_OK);
+        send_body(&smtp, session, 1, body, NULL, NULL);
+    }
+    unsigned refused = 0;
+    do {
+        CHECK(peer_receive(&smtp, &m)); /* ten seconds later */
+        CHECK(m.type == IPC_TYPE_BODY_CREDIT);
+        refused += m.body_credit.status == IPC_TRY_LATER;
+    } while (m.body_credit.status == IPC_OK);
+    struct ipc_id session = m.body_credit.session;
+    static const struct ipc_recipient to[1] = {{.address = {(const uint8_t *)"bob@brant.test", 14}}};
+    m = commit_message(new_id(), session, 1, BYTES, to, 1);
+    m.tag = 77;
+    peer_send(&smtp, &m);
+    while (peer_receive(&smtp, &m) && m.type != IPC_TYPE_COMMIT_RESULT)
+        refused += m.body_credit.status == IPC_TRY_LATER;
+    CHECK(m.type == IPC_TYPE_COMMIT_RESULT && m.tag == 77);
+    CHECK(m.commit_result.state == IPC_COMMIT_UNKNOWN && m.commit_result.status == IPC_TRY_LATER);
+    CHECK(refused > 0 && refused < COUNT / 2);
+    CHECK(rcpt_check(&smtp, session, "bob@elsewhere.test", 0) == IPC_NOT_LOCAL);
+    peer_done(&smtp);
+}
+
+/* No space: mail is refused, reading and deleting go on, and mail is taken again afterwards. */
+static void case_full(struct world *w)
+{
+    static const struct ipc_recipient to[1] = {{.address = {(const uint8_t *)"alice@brant.test", 16}}};
+    struct peer cli, smtp, pop3;
+    struct ipc_message m;
+    struct buf _cleanup_buf_ bytes;
+    buf_init(&bytes, 1 << 20);
+    world_channel(w, IPC_ROLE_CLI, 1, &cli);
+    world_channel(w, IPC_ROLE_SMTP, 0, &smtp);
+    people(&cli);
+    commit_many(&smtp, 20);
+    peer_done(&cli);
+    peer_done(&smtp);
+    world_stop(w);
+    size_t settings = strlen(w->settings);
+    strcat(w->settings, "\ndisk_reserve = 1 TiB"); /* more than is free */
+    world_start(w);
+
+    world_channel(w, IPC_ROLE_SMTP, 0, &smtp);
+    struct ipc_id session = new_id();
+    CHECK(session_open(&smtp, session, IPC_SERVICE_SMTP, "192.0.2.1") == IPC_OK);
+    CHECK(rcpt_check(&smtp, session, "alice@brant.test", 100) == IPC_NO_SPACE);
+    CHECK(rcpt_check(&smtp, session, "nobody@brant.test", 100) == IPC_UNKNOWN_ADDRESS);
+    struct span body = message_bytes(&bytes, 1, 1000);
+    send_body(&smtp, session, 1, body, NULL, NULL);
+    peer_expect(&smtp, IPC_TYPE_BODY_CREDIT, &m);
+    CHECK(m.body_credit.status == IPC_NO_SPACE);
+    m = commit_message(new_id(), session, 1, body.len, to, 1);
+    peer_call(&smtp, &m, &m);
+    CHECK(m.commit_result.state == IPC_COMMIT_UNKNOWN && m.commit_result.status == IPC_NO_SPACE);
+
+    world_channel(w, IPC_ROLE_POP3, 0, &pop3);
+    struct ipc_id reader = login(&pop3, "alice@brant.test", "secret", IPC_OK, &m);
+    CHECK(maildrop_open(&pop3, reader).maildrop.count == 20);
+    struct ipc_message expunge = {.type = IPC_TYPE_MAILDROP_EXPUNGE,
+                                  .maildrop_expunge = {reader, SPAN_LIT("\1\0\0\0\2\0\0\0")}};
+    peer_call(&pop3, &expunge, &m);
+    CHECK(m.result.status == IPC_OK);
+    CHECK(maildrop_open(&pop3, reader).maildrop.count == 18);
+    peer_done(&smtp);
+    peer_done(&pop3);
+    world_stop(w);
+    w->settings[settings] = 0;
+    world_start(w);
+    world_channel(w, IPC_ROLE_SMTP, 0, &smtp);
+    commit_many(&smtp, 20);
+    peer_done(&smtp);
+}
+
 /* The command line's own store: one at a time, and it ends with its channel. */
 static void case_offline(struct world *w)
 {
@@ -828,6 +970,9 @@ int main(int argc, char **argv)
         {"resume", "max_connections_per_source = 1000", case_resume},
         {"hostile", "max_connections_per_source = 1000", case_hostile},
         {"limits", "max_connections_per_source = 4", case_limits},
+        {"pressure", "max_connections_per_source = 1000", case_pressure},
+        {"waiting", "max_connections_per_source = 1000", case_waiting},
+        {"full", "max_connections_per_source = 1000", case_full},
         {"offline", "max_connections_per_source = 1000", case_offline},
     };
     if (argc < 2)
