@@ -104,6 +104,18 @@ static void applied(struct store *st, struct batch *batches)
     }
 }
 
+/* The index could not be written or synced: what its files hold is unknown now. As with the journal (rule 6)
+ * the process ends; the next start makes it whole from its log and the journal. */
+static int die(struct store *st)
+{
+    atomic_store(&st->dead, true);
+    pthread_mutex_lock(&st->lock);
+    st->wake = true;
+    pthread_cond_signal(&st->writer_cond);
+    pthread_mutex_unlock(&st->lock);
+    return BRANT_EIO;
+}
+
 static int apply_some(struct store *st)
 {
     struct batch *batches;
@@ -121,6 +133,8 @@ static int apply_some(struct store *st)
 
         give_back(st, batches);
         atomic_store(&st->index_failing, true);
+        if (rc == BRANT_EIO)
+            return die(st);
         /* A full disk: the log can be used again from its start once it is copied. */
         if (rc == BRANT_ENOSPACE)
             (void)index_checkpoint(st->applier.ix, true, &all, &bytes);
@@ -204,7 +218,7 @@ int store_checkpoint_step(struct store *st, int64_t now_ms)
                                   &all, &bytes);
 
         if (rc)
-            return rc;
+            return rc == BRANT_EIO ? die(st) : rc;
         atomic_store(&st->wal_bytes, bytes);
         if (all) {
             atomic_store(&st->checkpointed_seq, seq);

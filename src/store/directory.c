@@ -471,7 +471,7 @@ static int load_accounts(struct directory *d, struct index *ix)
         };
         struct dir_account *a;
 
-        if (span_find_byte(rec.address, '@') == SPAN_NPOS)
+        if (rec.state == RECORD_STATE_LIVE && span_find_byte(rec.address, '@') == SPAN_NPOS)
             continue;
         a = dir_account_put(d, index_number(ix, s, 0), &rec);
         a->last_seq = index_number(ix, s, 8);

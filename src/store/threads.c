@@ -65,7 +65,7 @@ static void *apply_main(void *arg)
         pthread_mutex_unlock(&st->lock);
         rc = store_apply_step(st, now(st));
         pthread_mutex_lock(&st->lock);
-        if (rc < 0 && stopping)
+        if (rc < 0 && (stopping || atomic_load(&st->dead)))
             break; /* the next start applies it */
         if (rc <= 0)
             sleep_ms(st, &st->apply_cond, rc < 0 ? 200 : st->config.apply_gather_ms);
