@@ -95,9 +95,7 @@
       "Empty: no details.")                                                                                    \
     X(SMTP, ENUM, over_quota_reply, "over_quota_reply", RELOAD, 0, 0, "temporary", "temporary|permanent",      \
       "Answer to a recipient whose mailbox is full: temporary (452, the sender tries again) or permanent "     \
-      "(552, the sender is told at once).")                                                                    \
-    X(SMTP, INT, alias_depth_max, "alias_depth_max", RELOAD, 1, 50, "10", "",                                  \
-      "How deep aliases may point to aliases.")
+      "(552, the sender is told at once).")
 
 #define CONF_KEYS_POP3(X)                                                                                     \
     X(POP3, ENUM, cleartext_auth, "cleartext_auth", RELOAD, 0, 0, "loopback", "loopback|never",                \
@@ -118,10 +116,6 @@
       "New mail is deferred while less than this is free on the disk of data_dir. Reading and deleting go on.") \
     X(STORE, SIZE, journal_segment_bytes, "journal_segment", RESTART, 1 * CONF_MiB, 4 * CONF_GiB, "64 MiB", "", \
       "Size at which a new segment file of the journal is begun.")                                             \
-    X(STORE, INT, batch_records, "batch_records", RESTART, 1, 65536, "1024", "",                               \
-      "Records that are made durable together at most.")                                                       \
-    X(STORE, SIZE, batch_bytes, "batch_bytes", RESTART, 64 * CONF_KiB, 1 * CONF_GiB, "16 MiB", "",             \
-      "Bytes that are made durable together at most.")                                                         \
     X(STORE, INT, index_lag_records, "index_lag", RESTART, 64, 10000000, "65536", "",                          \
       "Records the index may be behind the journal; at the bound new mail waits for the index.")               \
     X(STORE, INT, compact_dead_percent, "compact_dead", RELOAD, 5, 95, "50", "",                               \

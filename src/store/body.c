@@ -39,7 +39,7 @@ static int append(struct store_body *body, struct span bytes)
 {
     const struct store_config *config = &body->st->config;
 
-    if (bytes.len > config->message_bytes_max - body->bytes)
+    if (body->bytes + bytes.len > atomic_load(&body->st->message_bytes_max))
         return BRANT_ELIMIT;
     if (!atomic_load(&body->st->accepting))
         return BRANT_ENOSPACE;

@@ -238,7 +238,7 @@ static int choose(struct compactor *c, const struct journal_segment *all, size_t
             if (rc)
                 return rc;
             percent = s->bytes ? live * 100 / s->bytes : 0;
-            if (percent >= c->st->config.compact_live_percent)
+            if (percent >= atomic_load(&c->st->compact_live_percent))
                 continue;
         }
         if (percent >= best)

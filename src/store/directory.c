@@ -109,7 +109,7 @@ int dir_canonical(struct span address, bool catch_all, char out[STORE_ADDRESS_MA
         dir_canonical_domain(span_from(address, at + 1), domain))
         return BRANT_ESYNTAX;
     out[at] = '@';
-    strcpy(out + at + 1, domain);
+    memcpy(out + at + 1, domain, strlen(domain) + 1);
     return BRANT_OK;
 }
 

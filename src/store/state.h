@@ -278,6 +278,10 @@ struct store {
     struct index *checkpoint_ix;
     struct compactor *compactor;
 
+    /* Of the configuration, what store_reconfigure may change. */
+    _Atomic uint64_t reserve_bytes, message_bytes_max;
+    _Atomic uint32_t compact_live_percent;
+
     _Atomic uint64_t applied_seq, checkpointed_seq, durable_seq;
     _Atomic uint64_t free_bytes, wal_bytes, body_memory, parked_count;
     _Atomic uint64_t commit_count, record_count, batch_count, compacted_count;

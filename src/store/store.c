@@ -150,7 +150,7 @@ static int open_all(struct store *st, bool new_index, struct store_opened *opene
                                 .record_bytes_max = RECORD_BYTES_MAX};
     struct bodies_config bc = {.source_staged_bytes_max = st->config.staged_bytes_max / 4,
                                .staged_bytes_max = st->config.staged_bytes_max,
-                               .body_bytes_max = st->config.message_bytes_max};
+                               .body_bytes_max = st->config.staged_bytes_max};
     int rc = os_fs_lock(st->fs, "lock");
 
     if (!rc && new_index)
@@ -175,6 +175,17 @@ static int open_all(struct store *st, bool new_index, struct store_opened *opene
     return rc;
 }
 
+void store_reconfigure(struct store *st, const struct store_config *config)
+{
+    atomic_store(&st->reserve_bytes, reserve(config));
+    atomic_store(&st->message_bytes_max, config->message_bytes_max);
+    atomic_store(&st->compact_live_percent, config->compact_live_percent);
+    pthread_mutex_lock(&st->dir.lock);
+    st->dir.delimiter = config->delimiter;
+    pthread_mutex_unlock(&st->dir.lock);
+    writer_check_space(st);
+}
+
 static int open_store(struct os_fs *fs, const struct store_config *config, const struct store_seam *seam,
                       bool new_index, struct store **ret, struct store_opened *ret_opened)
 {
@@ -184,7 +195,9 @@ static int open_store(struct os_fs *fs, const struct store_config *config, const
     memset(ret_opened, 0, sizeof *ret_opened);
     st->fs = fs;
     st->config = *config;
-    st->config.reserve_bytes = reserve(config);
+    atomic_store(&st->reserve_bytes, reserve(config));
+    atomic_store(&st->message_bytes_max, config->message_bytes_max);
+    atomic_store(&st->compact_live_percent, config->compact_live_percent);
     st->seam = *seam;
     init(st);
     rc = open_all(st, new_index, ret_opened);
@@ -392,7 +405,7 @@ void store_status_get(struct store *st, struct store_status *ret)
         .applied_seq = atomic_load(&st->applied_seq),
         .checkpointed_seq = atomic_load(&st->checkpointed_seq),
         .free_bytes = atomic_load(&st->free_bytes),
-        .reserve_bytes = st->config.reserve_bytes,
+        .reserve_bytes = atomic_load(&st->reserve_bytes),
         .body_memory_bytes = atomic_load(&st->body_memory),
         .commits = atomic_load(&st->commit_count),
         .records = atomic_load(&st->record_count),

@@ -47,6 +47,10 @@ struct store_config {
 };
 void store_config_default(struct store_config *ret);
 
+/* Takes up reserve_bytes, message_bytes_max, compact_live_percent and delimiter of a running store; the rest
+ * of config is not looked at. Any thread. */
+void store_reconfigure(struct store *st, const struct store_config *config);
+
 /* What opening found, for the log. */
 struct store_opened {
     struct journal_recovery journal;

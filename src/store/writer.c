@@ -31,7 +31,7 @@ void writer_check_space(struct store *st)
     if (os_fs_free_bytes(st->fs, &bytes))
         return;
     atomic_store(&st->free_bytes, bytes);
-    atomic_store(&st->accepting, bytes >= st->config.reserve_bytes && !st->journal_read_only);
+    atomic_store(&st->accepting, bytes >= atomic_load(&st->reserve_bytes) && !st->journal_read_only);
 }
 
 static struct batch *batch_get(struct store *st, int64_t now_ms)

@@ -84,13 +84,25 @@ static int hear(struct world *w)
     return net_control_wait(w->control_fd, IPC_ROLE_STORE, IPC_ROLE_SUPERVISOR, START_MS, &w->control);
 }
 
-static void give_orders(struct world *w)
+static void tell_config(struct world *w, uint64_t generation)
 {
     struct buf _cleanup_buf_ text;
     buf_init(&text, IPC_CONFIG_MAX);
     buf_printf(&text, "hostname = store.brant.test\ndata_dir = %s\n%s", w->dir, w->settings);
+    tell(w, &(struct ipc_message){.type = IPC_TYPE_CONFIG, .config = {generation, buf_span(&text)}}, -1);
+}
+
+void world_reconfigure(struct world *w)
+{
+    tell_config(w, 2);
+    CHECK(hear(w) == BRANT_OK && w->control.message.type == IPC_TYPE_CONFIG_DONE);
+    CHECK(w->control.message.config_done.status == IPC_OK);
+}
+
+static void give_orders(struct world *w)
+{
     CHECK(hear(w) == BRANT_OK && w->control.message.type == IPC_TYPE_HELLO);
-    tell(w, &(struct ipc_message){.type = IPC_TYPE_CONFIG, .config = {1, buf_span(&text)}}, -1);
+    tell_config(w, 1);
     tell(w,
          &(struct ipc_message){.type = IPC_TYPE_TOKEN_KEY,
                                .token_key = {SPAN_LIT("the same key for the whole run..")}},

@@ -26,6 +26,8 @@ void world_kill(struct world *w);       /* SIGKILL */
 void world_stop(struct world *w);       /* in good order; its exit status must be 0 */
 void world_expect_end(struct world *w); /* it must end by itself, with exit status 0 */
 
+/* Gives the running store w->settings anew. */
+void world_reconfigure(struct world *w);
 /* Gives the store a channel to a peer of that kind. */
 void world_channel(struct world *w, enum ipc_role role, uint32_t instance, struct peer *ret);
 /* The store must report a fault of that peer now. */

@@ -194,6 +194,14 @@ static void consumed(struct arriving_body *b, size_t len)
     b->owed = 0;
 }
 
+/* Too long is too long; too much of one source in staging is over when its other bodies are. */
+static enum ipc_status refusal(const struct arriving_body *b, int rc)
+{
+    if (rc == BRANT_ELIMIT && b->bytes <= b->sv->store_config.message_bytes_max)
+        return IPC_TRY_LATER;
+    return server_status_of(rc);
+}
+
 /* The body can't be stored. It stays as a name until its session drops it, so that chunks under way are no
  * fault. */
 static void refuse(struct arriving_body *b, enum ipc_status status)
@@ -294,7 +302,7 @@ static void pump(struct arriving_body *b)
             return;
         }
         if (rc != BRANT_OK) {
-            refuse(b, server_status_of(rc));
+            refuse(b, refusal(b, rc));
             return;
         }
         b->sv->arriving.received_waiting -= len;
@@ -312,7 +320,7 @@ static void pump(struct arriving_body *b)
     if (rc == BRANT_OK)
         ready(b);
     else
-        refuse(b, server_status_of(rc));
+        refuse(b, refusal(b, rc));
 }
 
 void arriving_work_drop(struct work *work)
@@ -347,7 +355,7 @@ void arriving_work_done(struct server *sv, struct work *work)
         return;
     }
     if (rc != BRANT_OK) {
-        refuse(b, server_status_of(rc));
+        refuse(b, refusal(b, rc));
         return;
     }
     if (b->job_finish) {
@@ -400,7 +408,7 @@ static void receive(struct arriving_body *b, struct span bytes)
             return;
         }
         if (rc != BRANT_ETRYLATER) {
-            refuse(b, server_status_of(rc));
+            refuse(b, refusal(b, rc));
             return;
         }
     }

@@ -298,9 +298,15 @@ static void configure_store(struct store_config *c, const struct conf *conf)
     c->segment_bytes = conf->journal_segment_bytes;
     c->reserve_bytes = conf->disk_reserve_bytes;
     c->message_bytes_max = conf->max_message_size_bytes;
+    /* Room for several of the largest in staging; one source may have a quarter of it. */
+    if (c->staged_bytes_max < 8 * c->message_bytes_max)
+        c->staged_bytes_max = 8 * c->message_bytes_max;
     c->body_memory_max = conf->body_memory_bytes;
     c->lag_records_max = (uint32_t)conf->index_lag_records;
     c->compact_live_percent = 100 - (uint32_t)conf->compact_dead_percent;
+    uint64_t least = c->wal_bytes_max + c->message_bytes_max * 3 / 2; /* what a message under way may need */
+    if (c->reserve_bytes < least)
+        c->reserve_bytes = least;
     c->delimiter = conf->recipient_delimiter[0];
 }
 
@@ -311,6 +317,8 @@ void server_configure(struct server *sv, const struct conf *conf)
     limits.service[IPC_SERVICE_SMTP] = conf->max_connections;
     limits.service[IPC_SERVICE_POP3] = conf->pop3_max_sessions;
     sessions_set_limits(&sv->sessions, &limits);
+    configure_store(&sv->store_config, conf);
+    store_reconfigure(sv->store, &sv->store_config);
 }
 
 static struct workers *start_pool(unsigned threads, int nice, size_t queue_max, void **states)
