@@ -117,11 +117,18 @@ def check_offline(directory, *prefix):
                           timeout=120)
 
 
+def copy(source, target):
+    """A copy with owners and modes, as the sandboxed store needs it."""
+    if os.path.exists(os.path.join(source, "control.sock")):
+        os.unlink(os.path.join(source, "control.sock"))
+    subprocess.run(["cp", "-a", source, target], check=True)
+
+
 def recovery(directory, top, every):
     """Kills offline recovery of a store that was itself killed; the same directory goes on from kill to kill."""
     output = os.path.join(top, "trace")
     pristine = os.path.join(top, "pristine")
-    shutil.copytree(directory, pristine, symlinks=True)
+    copy(directory, pristine)
     first = check_offline(directory, "strace", "-f", "-q", "-o", output)
     if first.returncode != 0:
         return 0, [f"store check after a kill: {first.stdout}{first.stderr}"]
@@ -133,7 +140,7 @@ def recovery(directory, top, every):
             if places % every:
                 continue
             shutil.rmtree(directory)
-            shutil.copytree(pristine, directory, symlinks=True)
+            copy(pristine, directory)
             done = check_offline(directory, "strace", "-f", "-q", "-o", "/dev/null", "-e", f"trace={call}",
                                  "-e", f"inject={call}:signal=KILL:when={when}")
             killed += done.returncode != 0
