@@ -1,5 +1,6 @@
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "store/testing.h"
 
@@ -397,13 +398,98 @@ static void trace(void **state)
     arena_done(&arena);
 }
 
+/* The same with the threads of production: everything submitted is answered and seen, while compaction and
+ * checkpoints run. */
+enum { THREADED = 400, THREADED_FLIGHT = 50 };
+
+struct threaded {
+    struct store_op op;
+    struct store_rcpt rcpt;
+    _Atomic bool answered;
+};
+
+static void threaded_done(struct store_op *op)
+{
+    atomic_store(&((struct threaded *)op->ctx)->answered, true);
+}
+
+static void wait_for(struct threaded *t)
+{
+    struct timespec pause = {.tv_nsec = 100000};
+
+    while (!atomic_load(&t->answered))
+        nanosleep(&pause, NULL);
+    assert_int_equal(t->op.result, BRANT_OK);
+}
+
+static void threaded_commit(struct bench *b, struct threaded *t, uint32_t number)
+{
+    static const struct span prefix = {(const uint8_t *)"P\r\n", 3};
+    char body[1000];
+
+    memset(body, 'a' + (int)(number % 26), sizeof body);
+    memset(t, 0, sizeof *t);
+    t->rcpt.address = SPAN_LIT("alice@brant.test");
+    t->op = (struct store_op){.kind = STORE_OP_COMMIT,
+                              .done = threaded_done,
+                              .ctx = t,
+                              .commit = {.prefixes = &prefix,
+                                         .prefix_count = 1,
+                                         .rcpts = &t->rcpt,
+                                         .rcpt_count = 1,
+                                         .body = bench_body(b, span_make(body, sizeof body))}};
+    memcpy(t->op.commit.id, &number, sizeof number);
+    store_submit(b->st, &t->op);
+}
+
+static void threads(void **state)
+{
+    struct bench *b = *state;
+    _cleanup_buf_ struct buf out;
+    struct threaded *flights = mem_array(THREADED_FLIGHT, sizeof *flights);
+    struct store_mailbox_info box;
+    struct threaded expunge = {0};
+    uint64_t alice = 0;
+
+    buf_init(&out, 1u << 20);
+    assert_int_equal(bench_account_add(b, "alice@brant.test", &alice), BRANT_OK);
+    assert_int_equal(store_threads_start(b->st), BRANT_OK);
+    for (uint32_t done = 0; done < THREADED; done += THREADED_FLIGHT) {
+        uint32_t uid = done + 1;
+
+        for (uint32_t i = 0; i < THREADED_FLIGHT; i++)
+            threaded_commit(b, &flights[i], done + i + 1);
+        for (uint32_t i = 0; i < THREADED_FLIGHT; i++)
+            wait_for(&flights[i]);
+        assert_int_equal(store_mailbox_get(b->reader, alice, 0, &box), BRANT_OK);
+        assert_int_equal(box.uidnext, done + THREADED_FLIGHT + 1);
+        assert_int_equal(bench_read(b, alice, done + THREADED_FLIGHT, &out), BRANT_OK);
+        assert_int_equal(out.len, 1003);
+        memset(&expunge, 0, sizeof expunge);
+        expunge.op = (struct store_op){.kind = STORE_OP_EXPUNGE,
+                                       .done = threaded_done,
+                                       .ctx = &expunge,
+                                       .change = {.account = alice, .uids = &uid, .uid_count = 1}};
+        store_submit(b->st, &expunge.op);
+        wait_for(&expunge);
+        assert_int_equal(bench_read(b, alice, uid, &out), BRANT_ENOTFOUND);
+        store_compact(b->st, true);
+    }
+    store_threads_stop(b->st);
+    bench_settle(b);
+    assert_int_equal(store_mailbox_get(b->reader, alice, 0, &box), BRANT_OK);
+    assert_int_equal(box.messages, THREADED - THREADED / THREADED_FLIGHT);
+    assert_true(bench_same_after_rebuild(b, true));
+    free(flights);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(deliver_and_read), T(large_body), T(commit_ids),  T(flags_and_expunge),
         T(copy_and_move),    T(directory),  T(alias_depth), T(quota),
-        T(account_removal),  T(compaction), T(trace),
+        T(account_removal),  T(compaction), T(trace),       T(threads),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
