@@ -227,11 +227,22 @@ static void batches_free(struct batch *b)
     }
 }
 
+/* The bodies of commits that nobody looked at any more. */
+static void drop_bodies(struct store_op *ops)
+{
+    for (; ops; ops = ops->next) {
+        if (ops->kind == STORE_OP_COMMIT)
+            store_body_free(ops->commit.body);
+    }
+}
+
 void store_close(struct store *st)
 {
     if (!st)
         return;
     store_threads_stop(st);
+    drop_bodies(st->incoming);
+    drop_bodies(st->submitted);
     compactor_free(st->compactor);
     batches_free(st->queue);
     batches_free(st->spare);

@@ -64,7 +64,8 @@ struct store_opened {
  * another process has it. BRANT_EIO, BRANT_ECORRUPT, BRANT_EUNSUPPORTED (a newer format), BRANT_ENOSPACE. */
 int store_open(struct os_fs *fs, const struct store_config *config, const struct store_seam *seam,
                struct store **ret, struct store_opened *ret_opened);
-/* Stops the threads first. Operations not yet answered never are. */
+/* Stops the threads first. Operations not yet answered never are; they have to be valid
+ * until here, and bodies of such commits are freed. */
 void store_close(struct store *st);
 
 int store_threads_start(struct store *st); /* BRANT_OK or BRANT_EIO */
