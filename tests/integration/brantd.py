@@ -170,7 +170,9 @@ class Brantd:
         return found
 
     def roles(self, name):
-        return [p for p in self.children() if p.name == name]
+        same = [p for p in self.children() if p.name == name]
+        pids = {p.pid for p in same}
+        return [p for p in same if p.parent not in pids]  # not what a starting role forks to prove its sandbox
 
     def kill_role(self, process, timeout=15):
         """SIGKILL, then waits until as many processes of that name run as before; returns the seconds it took."""
