@@ -238,7 +238,7 @@ enum { REPLAY_TRANSACTION = 4096 };
 static int follow_place(struct applier *ap, const struct journal_record *record)
 {
     union record rec;
-    struct index_message row;
+    struct index_message row = {0};
     size_t fields_len;
     int rc;
 

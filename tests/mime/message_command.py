@@ -87,7 +87,7 @@ def main():
         assert run(brant)[0] == 2
         assert run(brant, name, name)[0] == 2
         assert run(brant, name, "--wrong")[0] == 2
-    print("brant message: good")
+    print("8 cases: brant message")
 
 
 main()
