@@ -26,6 +26,7 @@ struct net_channel {
     struct buf out;
     size_t sent; /* bytes at the front of `out` that are gone already */
     bool flush_due, was_congested, paused;
+    bool overflowed;   /* the queue is full: ended from the loop, never from within a send */
     bool ended, freed; /* freed: by the owner, in the middle of one of our loops */
     unsigned depth;    /* of our functions on the stack that still need the object */
 };
@@ -113,20 +114,25 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
     struct net_channel *c = arg;
     c->flush_due = false;
     enter(c);
-    flush(c);
+    if (c->overflowed)
+        end(c, NET_CHANNEL_FAULT, "the peer does not read its messages");
+    else
+        flush(c);
     leave(c);
 }
 
 int net_channel_send(struct net_channel *c, const struct ipc_message *m)
 {
-    if (c->ended)
+    if (c->ended || c->overflowed)
         return BRANT_ESTATE;
     if (!ipc_permitted(m->type, c->self, c->peer))
         return BRANT_EREFUSED;
     int rc = ipc_encode(&c->out, m);
     if (rc < 0) {
-        if (c->out.overflowed)
-            end(c, NET_CHANNEL_FAULT, "the peer does not read its messages");
+        if (c->out.overflowed) {
+            c->overflowed = true;
+            event_active(c->writable, EV_WRITE, 0);
+        }
         return rc;
     }
     if (queued(c) > NET_CHANNEL_HIGH_BYTES)

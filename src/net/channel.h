@@ -39,8 +39,8 @@ struct net_channel *net_channel_new(struct net_loop *loop, int fd, enum ipc_role
 void net_channel_free(struct net_channel *c);
 
 /* Queues a message; it leaves at the end of this round. BRANT_ESTATE: the channel has ended. BRANT_ELIMIT: a
- * field is over its maximum (our bug), or the queue is full, and then `ended` follows. BRANT_EREFUSED: our
- * role may not send this to the peer (our bug). */
+ * field is over its maximum (our bug), or the queue is full, and then `ended` follows from the loop.
+ * BRANT_EREFUSED: our role may not send this to the peer (our bug). */
 int net_channel_send(struct net_channel *c, const struct ipc_message *m);
 
 /* More than NET_CHANNEL_HIGH_BYTES are queued: stop producing until `drained`. */

@@ -226,6 +226,9 @@ static void a_peer_that_never_reads_is_a_fault(void **state)
     for (size_t sent = 0; rc == BRANT_OK && sent <= 2ul * NET_CHANNEL_QUEUE_BYTES; sent += IPC_TEXT_MAX)
         rc = send_data(&b);
     assert_int_equal(rc, BRANT_ELIMIT);
+    assert_false(b.ended); /* who sends is never called back from within the send */
+    assert_int_equal(send_data(&b), BRANT_ESTATE);
+    spin(&b);
     assert_true(b.ended);
     assert_int_equal(b.end, NET_CHANNEL_FAULT);
     bench_close(&b);

@@ -31,6 +31,7 @@ struct listener {
     enum ipc_service service;
     int fd; /* until the loop runs */
     struct net_listener *net;
+    struct net_listener_stats closed; /* what it had counted when it was closed */
 };
 
 struct pending_channel {
@@ -140,7 +141,8 @@ static void send_status(struct role *r, uint32_t tag)
     role_status_add_u64(&status, "log_dropped", log_dropped());
     uint64_t accepted = 0, shed = 0;
     for (size_t i = 0; i < r->listener_count; i++) {
-        struct net_listener_stats stats = net_listener_stats(r->listeners[i].net);
+        const struct listener *l = &r->listeners[i];
+        struct net_listener_stats stats = l->net ? net_listener_stats(l->net) : l->closed;
         accepted += stats.accepted;
         shed += stats.shed;
     }
@@ -217,6 +219,7 @@ static void close_listeners(struct role *r, uint32_t id, bool all)
 {
     for (size_t i = 0; i < r->listener_count; i++)
         if ((all || r->listeners[i].id == id) && r->listeners[i].net) {
+            r->listeners[i].closed = net_listener_stats(r->listeners[i].net);
             net_listener_free(r->listeners[i].net);
             r->listeners[i].net = NULL;
         }

@@ -25,7 +25,7 @@ static struct span session_key(const struct ipc_id *session)
     return span_make(session->b, sizeof session->b);
 }
 
-static void forget_question(struct store_peer *p)
+void store_peer_forget(struct store_peer *p)
 {
     if (p->tag)
         map_remove(&p->client->by_tag, tag_key(&p->tag));
@@ -91,7 +91,7 @@ void store_client_down(struct store_client *c)
 {
     c->channel = NULL;
     for (struct store_peer *p = c->peers; p; p = p->next)
-        forget_question(p);
+        store_peer_forget(p);
     each_peer(c, false);
 }
 
@@ -112,7 +112,7 @@ void store_client_message(struct store_client *c, const struct ipc_message *m)
         net_channel_fault(c->channel, "an answer of the wrong kind");
         return;
     }
-    forget_question(p);
+    store_peer_forget(p);
     p->ops->answer(p, m);
 }
 
@@ -129,7 +129,7 @@ void store_peer_attach(struct store_peer *p, struct store_client *c, const struc
 
 void store_peer_detach(struct store_peer *p)
 {
-    forget_question(p);
+    store_peer_forget(p);
     map_remove(&p->client->by_session, session_key(&p->session));
     *p->link = p->next;
     if (p->next)

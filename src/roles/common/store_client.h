@@ -46,6 +46,8 @@ void store_peer_attach(struct store_peer *p, struct store_client *c, const struc
                        const struct store_peer_ops *ops);
 void store_peer_detach(struct store_peer *p);
 
+/* Voids the question under way: its answer is dropped, another may be asked. */
+void store_peer_forget(struct store_peer *p);
 /* Asks; the tag is filled in. BRANT_ESTATE: the store is away (wait for `up`) or a question is under way.
  * BRANT_ELIMIT: a field is over its maximum. */
 int store_peer_ask(struct store_peer *p, struct ipc_message *m);

@@ -3,6 +3,7 @@
 #include <stddef.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 #include "log/log.h"
 #include "os/clock.h"
 
@@ -131,17 +132,35 @@ void pop3_session_ask(struct pop3_session *s)
     }
 }
 
+void pop3_session_leave(struct pop3_session *s)
+{
+    const struct ipc_message bye = {.type = IPC_TYPE_SESSION_CLOSE,
+                                    .session_close = {.session = s->peer.session}};
+
+    /* The opening may be under way still: to a store that does not know the session this says nothing. */
+    store_peer_tell(&s->peer, &bye);
+    store_peer_forget(&s->peer);
+    mem_wipe(s->token, sizeof s->token);
+    s->token_len = 0;
+    s->account = 0;
+    buf_reset(&s->address);
+    s->presented = s->maildrop_held = false;
+}
+
 void pop3_session_give_up(struct pop3_session *s)
 {
+    store_peer_forget(&s->peer); /* a late answer must not be taken for that to the next question */
     switch (s->wait) {
     case POP3_WAIT_VERDICT:
         pop3_server_end(s->engine, POP3_CLOSE_OVERLOAD);
         break;
     case POP3_WAIT_LOGIN:
+        pop3_session_leave(s);
         pop3_server_login_done(s->engine, POP3_LOGIN_TRY_LATER);
         break;
     case POP3_WAIT_MAILDROP:
     case POP3_WAIT_ROWS:
+        pop3_session_leave(s);
         pop3_server_open_failed(s->engine, POP3_OPEN_TRY_LATER);
         break;
     case POP3_WAIT_DATA:
@@ -215,6 +234,7 @@ static void answer_login(struct pop3_session *s, const struct ipc_login_result *
 
 static void open_failed(struct pop3_session *s, uint8_t status)
 {
+    pop3_session_leave(s); /* RFC 1939 4: the client may log in again, as somebody else */
     pop3_server_open_failed(s->engine, status == IPC_IN_USE ? POP3_OPEN_IN_USE : POP3_OPEN_TRY_LATER);
     answered(s);
 }

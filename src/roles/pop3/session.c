@@ -86,12 +86,7 @@ static void release(struct pop3_session *s)
     struct pop3_server_stats stats = pop3_server_stats(s->engine);
 
     s->shared->messages_sent += stats.retrieved;
-    if (s->presented) {
-        const struct ipc_message bye = {.type = IPC_TYPE_SESSION_CLOSE,
-                                        .session_close = {.session = s->peer.session}};
-
-        store_peer_tell(&s->peer, &bye);
-    }
+    pop3_session_leave(s);
     store_peer_detach(&s->peer);
     pop3_server_free(s->engine);
     mem_wipe(s->token, sizeof s->token);

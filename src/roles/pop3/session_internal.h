@@ -48,6 +48,9 @@ extern const struct store_peer_ops pop3_session_peer_ops;
 bool pop3_session_event(struct pop3_session *s, const struct pop3_event *e);
 /* Asks the store what the session waits for, presenting the session first where that is due. */
 void pop3_session_ask(struct pop3_session *s);
+/* Ends the store's side of the session, with its login, its maildrop and the question under way. The next
+ * question presents it as a new one. */
+void pop3_session_leave(struct pop3_session *s);
 /* Gives up on what is waited for: the store has not answered for too long, or has failed. */
 void pop3_session_give_up(struct pop3_session *s);
 

@@ -113,12 +113,11 @@ static bool finished(void *context)
 
 static void release(struct smtp_session *s)
 {
-    if (s->presented) {
-        const struct ipc_message bye = {.type = IPC_TYPE_SESSION_CLOSE,
-                                        .session_close = {.session = s->peer.session}};
+    /* The opening may be under way still: to a store that does not know the session this says nothing. */
+    const struct ipc_message bye = {.type = IPC_TYPE_SESSION_CLOSE,
+                                    .session_close = {.session = s->peer.session}};
 
-        store_peer_tell(&s->peer, &bye);
-    }
+    store_peer_tell(&s->peer, &bye);
     store_peer_detach(&s->peer);
     smtp_message_done(&s->message);
     smtp_session_account(s);
@@ -217,7 +216,8 @@ void smtp_session_account(struct smtp_session *s)
 
     s->shared->pool_bytes = s->shared->pool_bytes - s->pool_bytes + now;
     s->pool_bytes = now;
-    net_pump_input_max(s->pump, s->message.recipient_count ? INPUT_KNOWN_BYTES : INPUT_STRANGER_BYTES);
+    if (s->pump)
+        net_pump_input_max(s->pump, s->message.recipient_count ? INPUT_KNOWN_BYTES : INPUT_STRANGER_BYTES);
 }
 
 void smtp_session_log_close(const struct smtp_session *s, enum smtp_close_reason reason)

@@ -22,7 +22,7 @@ struct smtp_session {
     struct smtp_session *next, **link;
     struct role_conf *conf; /* referenced */
     struct smtp_server *engine;
-    struct net_pump *pump;
+    struct net_pump *pump; /* NULL: aborted, the session is being released */
     struct store_peer peer;
     struct ip_addr source;
     struct smtp_message message;

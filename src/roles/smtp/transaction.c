@@ -79,6 +79,9 @@ static struct span protocol_word(const struct smtp_session *s)
     return smtp_server_extended(s->engine) ? SPAN_LIT("ESMTP") : SPAN_LIT("SMTP");
 }
 
+static void drop_body(struct smtp_session *s);
+static void refuse_message(struct smtp_session *s, uint8_t status);
+
 static void ask_commit(struct smtp_session *s)
 {
     struct ipc_message again = {.type = IPC_TYPE_COMMIT_ASK, .commit_ask = {.commit = s->commit}};
@@ -90,8 +93,15 @@ static void ask_commit(struct smtp_session *s)
 
     if (s->commit_sent)
         store_peer_ask(&s->peer, &again);
-    else if (smtp_message_commit(&s->message, &s->peer, &trace) == BRANT_OK)
-        s->commit_sent = true;
+    else {
+        int rc = smtp_message_commit(&s->message, &s->peer, &trace);
+
+        s->commit_sent = rc == BRANT_OK;
+        if (rc != BRANT_OK && rc != BRANT_ESTATE) { /* it won't be any smaller the next time */
+            drop_body(s);
+            refuse_message(s, IPC_FAILED);
+        }
+    }
 }
 
 static void end_of_data(struct smtp_session *s);
@@ -303,9 +313,10 @@ static void on_credit(struct store_peer *p, const struct ipc_body_credit *m)
 
     if (m->body != s->message.body)
         return; /* of an earlier message */
-    if (m->status != IPC_OK)
+    if (m->status != IPC_OK) {
+        drop_body(s); /* the store keeps its name until it is told */
         smtp_message_fail(&s->message, m->status);
-    else
+    } else
         s->message.credit += m->bytes;
     if (s->wait == SMTP_WAIT_CREDIT)
         end_of_data(s);
@@ -347,6 +358,7 @@ void smtp_session_store_timeout(struct smtp_session *s)
 {
     enum smtp_wait wait = s->wait;
 
+    store_peer_forget(&s->peer); /* a late answer must not be taken for that to the next question */
     if (wait == SMTP_WAIT_VERDICT) {
         s->wait = SMTP_WAIT_NONE;
         smtp_server_end(s->engine, SMTP_CLOSE_OVERLOAD);
@@ -355,6 +367,8 @@ void smtp_session_store_timeout(struct smtp_session *s)
 
         reply(s, &r);
     } else {
+        if (!s->commit_sent)
+            drop_body(s);
         refuse_message(s, IPC_TRY_LATER);
     }
 }

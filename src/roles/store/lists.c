@@ -5,6 +5,7 @@
 #include "base/codec.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "roles/common/canonical.h"
 #include "roles/store/server.h"
 
 enum { LIST_ROWS = 200, TRACE_ROWS = 50, ROWS_ARENA_BYTES = 4 << 20 };
@@ -48,7 +49,10 @@ static struct list_work *list_new(struct peer *p, const struct ipc_message *m, s
         .work.run = run, .peer = p->sessions.channel, .tag = m->tag, .finish = list_finish};
     w->question = m->type;
     w->answer.type = (uint16_t)ipc_answer(m->type);
-    copy_text(w->domain, sizeof w->domain, domain);
+    struct buf _cleanup_buf_ name;
+    buf_init(&name, 255);
+    copy_text(w->domain, sizeof w->domain,
+              canonical_domain(domain, &name) == BRANT_OK ? buf_span(&name) : domain);
     copy_text(w->after, sizeof w->after, after);
     arena_init(&w->arena, ROWS_ARENA_BYTES);
     return w;

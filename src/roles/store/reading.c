@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/wire.h"
 #include "log/log.h"
+#include "roles/common/canonical.h"
 #include "roles/store/server.h"
 
 /* A session's open message: read in pieces, one after the other, without opening it for each. */
@@ -111,17 +112,17 @@ static void login_finish(struct server *sv, struct password_task *t, const struc
 /* An unknown user, or one who may not log in, has no verifier: as slow as a wrong password, and answered the
  * same. */
 static enum passwords_outcome login_check(struct server *sv, struct login_task *login, uint64_t id,
-                                          const struct ipc_login *l)
+                                          struct span user, struct span password)
 {
     struct store_account_info info;
     struct span verifier = SPAN_NONE;
-    if (store_account_find(sv->store, l->user, &info) == BRANT_OK) {
+    if (store_account_find(sv->store, user, &info) == BRANT_OK) {
         login->account = info.account;
         if (info.options & STORE_ACCOUNT_ENABLED)
             verifier = span_make(info.verifier, info.verifier_len);
     }
     enum passwords_outcome outcome =
-        passwords_verify(sv->passwords, id, login->account, l->password, verifier, server_now_ms(sv));
+        passwords_verify(sv->passwords, id, login->account, password, verifier, server_now_ms(sv));
     mem_wipe(&info, sizeof info);
     return outcome;
 }
@@ -136,9 +137,12 @@ void on_login(struct server *sv, struct peer *p, const struct ipc_message *m)
         server_fault(p, "a second login in one session");
         return;
     }
-    if (throttle_waits(&sv->throttle, &session->source, l->user, server_now_ms(sv))) {
-        log_event(LOG_WARNING, "login-throttled", LOG_SPAN("user", l->user),
-                  LOG_IP("source", &session->source));
+    /* One account has one spelling, for the failures counted against it, too. */
+    struct buf _cleanup_buf_ name;
+    buf_init(&name, IPC_ADDRESS_MAX);
+    struct span user = canonical_address(l->user, &name) == BRANT_OK ? buf_span(&name) : l->user;
+    if (throttle_waits(&sv->throttle, &session->source, user, server_now_ms(sv))) {
+        log_event(LOG_WARNING, "login-throttled", LOG_SPAN("user", user), LOG_IP("source", &session->source));
         send_login(p, m->tag, IPC_TRY_LATER);
         return;
     }
@@ -146,10 +150,10 @@ void on_login(struct server *sv, struct peer *p, const struct ipc_message *m)
     login->task = (struct password_task){
         .peer = p->sessions.channel, .tag = m->tag, .finish = login_finish, .drop = login_drop};
     login->session = session->serial;
-    memcpy(login->user, l->user.p, l->user.len); /* IPC_ADDRESS_MAX fits */
+    memcpy(login->user, user.p, user.len); /* IPC_ADDRESS_MAX fits */
     uint64_t id = server_serial(sv);
     session->login_pending = true;
-    struct passwords_result known = {.outcome = login_check(sv, login, id, l)};
+    struct passwords_result known = {.outcome = login_check(sv, login, id, user, l->password)};
     if (known.outcome == PASSWORDS_PENDING)
         map_put(&sv->logins, map_u64_key(&id), login);
     else

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "log/log.h"
+#include "roles/common/canonical.h"
 #include "roles/store/server.h"
 
 enum {
@@ -89,7 +90,11 @@ void on_rcpt_check(struct server *sv, struct peer *p, const struct ipc_message *
     }
     size_t count;
     const char *text;
-    int rc = store_resolve(sv->store, r->address, r->size, NULL, 0, &count);
+    struct buf _cleanup_buf_ address;
+    buf_init(&address, IPC_ADDRESS_MAX);
+    int rc = canonical_address(r->address, &address)
+                 ? BRANT_ESYNTAX
+                 : store_resolve(sv->store, buf_span(&address), r->size, NULL, 0, &count);
     struct ipc_message answer = {.type = IPC_TYPE_RCPT_VERDICT, .tag = m->tag};
     answer.rcpt_verdict.status = (uint8_t)rcpt_status(rc, &text);
     if (text)
@@ -181,6 +186,14 @@ static bool commit_makes_sense(const struct ipc_commit *m)
     return true;
 }
 
+/* In the spelling of the directory. What has none is no address of ours: the writer says so. */
+static struct span recipient_dup(struct arena *a, struct span address)
+{
+    struct buf _cleanup_buf_ name;
+    buf_init(&name, IPC_ADDRESS_MAX);
+    return arena_dup(a, canonical_address(address, &name) == BRANT_OK ? buf_span(&name) : address);
+}
+
 /* Everything is copied: the message lives only as long as its handler. */
 static void commit_fill(struct commit_op *c, const struct session *session, const struct ipc_commit *m)
 {
@@ -203,7 +216,7 @@ static void commit_fill(struct commit_op *c, const struct session *session, cons
     s->prefix_count = m->variants_count;
     s->rcpts = arena_array(a, m->recipients_count, sizeof *s->rcpts);
     for (uint32_t i = 0; i < m->recipients_count; i++)
-        s->rcpts[i] = (struct store_rcpt){.address = arena_dup(a, m->recipients[i].address),
+        s->rcpts[i] = (struct store_rcpt){.address = recipient_dup(a, m->recipients[i].address),
                                           .variant = m->recipients[i].variant};
     s->rcpt_count = m->recipients_count;
     c->counted = a->used;
