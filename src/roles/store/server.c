@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -11,7 +12,7 @@
 #include "os/clock.h"
 #include "os/random.h"
 
-enum { SPACE_TICK_MS = 1000 };
+enum { SPACE_TICK_MS = 1000, LOCK_WAIT_MS = 10000, LOCK_POLL_MS = 20 };
 
 /* ---- the table of what is answered, and to whom: ipc/messages.h tells who may ask ---- */
 
@@ -376,13 +377,27 @@ static int open_store(struct server *sv)
     return BRANT_OK;
 }
 
+/* A predecessor that was told to end, or whose supervisor was killed, may still be finishing its last batch:
+ * a server waits for the lock a while. The command line is told at once. */
+static int open_store_patiently(struct server *sv, bool offline)
+{
+    int rc = open_store(sv);
+
+    for (int waited_ms = 0; rc == BRANT_ESTATE && !offline && waited_ms < LOCK_WAIT_MS;
+         waited_ms += LOCK_POLL_MS) {
+        poll(NULL, 0, LOCK_POLL_MS);
+        rc = open_store(sv);
+    }
+    return rc;
+}
+
 int server_open(struct server *sv, struct net_loop *loop, const struct conf *conf, bool offline)
 {
     sv->loop = loop;
     sv->offline = offline;
     sv->started_ms = server_now_ms(sv);
     configure_store(&sv->store_config, conf);
-    int rc = open_store(sv);
+    int rc = open_store_patiently(sv, offline);
     if (rc != BRANT_OK) {
         log_event(LOG_ERROR, "store-open-failed", LOG_STR("error", brant_err_text(rc)),
                   LOG_STR("meaning", rc == BRANT_ESTATE ? "another process has the data directory" : ""),
