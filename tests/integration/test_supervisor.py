@@ -519,6 +519,8 @@ class Reload(unittest.TestCase):
             line = Line(extra)
             self.assertEqual(line.ask("generation"), "3")
             line.close()
+            self.assertEqual(s.pids(), before)  # nor does asking for the status of a closed listener end anyone
+            self.assertEqual(s.pids(), before)
 
     def test_port_in_use_keeps_the_old(self):
         with system(UIDS[0], serve=True) as s:
