@@ -90,6 +90,16 @@ int sup_find_roles(char *ret, size_t size)
             snprintf(ret, size, "%s", self);
             return BRANT_OK;
         }
+        /* A tree that was installed with DESTDIR, or moved as a whole: …/bin beside …/libexec. */
+        char beside[sizeof self + 24];
+        slash = slash ? strrchr(self, '/') : NULL;
+        if (slash) {
+            snprintf(beside, sizeof beside, "%.*s/libexec/brant", (int)(slash - self), self);
+            if (strlen(beside) < size && holds_roles(beside)) {
+                snprintf(ret, size, "%s", beside);
+                return BRANT_OK;
+            }
+        }
     }
     if (!holds_roles(BRANT_LIBEXEC_DIR))
         return BRANT_ENOTFOUND;
