@@ -1,4 +1,7 @@
 """Roles killed with SIGKILL: the ports stay open, what was acknowledged is there once, sessions outlive the store."""
+import fcntl
+import os
+import struct
 import threading
 import time
 
@@ -188,3 +191,15 @@ def test_a_second_demo_in_the_same_directory_is_refused(own_brantd):
         second.process.kill()
     second.process.wait()
     assert own_brantd.send("alice@brant.test", MESSAGE)[0] == 250
+
+
+def test_a_starting_store_waits_for_its_predecessor(own_brantd):
+    """A store that is still ending holds the lock of the data directory; the next one must not give up."""
+    user = own_brantd.account()
+    own_brantd.stop()
+    lock = os.open(os.path.join(own_brantd.directory, "store", "lock"), os.O_RDWR)
+    # struct flock: a write lock of the whole file, owned by the open file (F_OFD_SETLK)
+    fcntl.fcntl(lock, 37, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))
+    threading.Timer(1.5, os.close, (lock,)).start()
+    own_brantd.start()
+    assert own_brantd.send(user, numbered(1))[0] == 250
