@@ -42,12 +42,28 @@ static int append_lower(struct span s, struct buf *out)
     return rc;
 }
 
+/* Full-width letters, ligatures and their like are no part of a U-label (RFC 5892 2.2): a name that becomes
+ * ours only by replacing them is not ours. At most DOMAIN_MAX bytes. */
+static bool is_lookalike(struct span domain)
+{
+    UErrorCode status = U_ZERO_ERROR;
+    const UNormalizer2 *nfc = unorm2_getNFCInstance(&status), *nfkc = unorm2_getNFKCInstance(&status);
+    UChar wide[DOMAIN_MAX], composed[4 * DOMAIN_MAX];
+    int32_t wide_len = 0, composed_len;
+
+    u_strFromUTF8(wide, DOMAIN_MAX, &wide_len, (const char *)domain.p, (int32_t)domain.len, &status);
+    composed_len = unorm2_normalize(nfc, wide, wide_len, composed, 4 * DOMAIN_MAX, &status);
+    return !unorm2_isNormalized(nfkc, composed, composed_len, &status) || U_FAILURE(status);
+}
+
 /* Through the A-label form, which checks it, to U-labels. */
 static int append_idn(struct span domain, struct buf *out)
 {
     char text[DOMAIN_MAX + 1], *ascii = NULL, *unicode = NULL;
     int rc = BRANT_ESYNTAX;
 
+    if (is_lookalike(domain))
+        return rc;
     memcpy(text, domain.p, domain.len);
     text[domain.len] = '\0';
     if (idn2_to_ascii_8z(text, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL) == IDN2_OK &&

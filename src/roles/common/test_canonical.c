@@ -41,7 +41,8 @@ static void one_spelling(void **state)
 
 static void refused(void **state)
 {
-    static const char *const cases[] = {"",
+    static const char *const cases[] = {"user@\xef\xbd\x82rant.test", /* a full-width b */
+                                        "",
                                         "@",
                                         "a",
                                         "a@",

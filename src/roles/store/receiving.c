@@ -90,11 +90,11 @@ void on_rcpt_check(struct server *sv, struct peer *p, const struct ipc_message *
     }
     size_t count;
     const char *text;
-    struct buf _cleanup_buf_ address;
-    buf_init(&address, IPC_ADDRESS_MAX);
-    int rc = canonical_address(r->address, &address)
-                 ? BRANT_ESYNTAX
-                 : store_resolve(sv->store, buf_span(&address), r->size, NULL, 0, &count);
+    struct buf _cleanup_buf_ name;
+    buf_init(&name, IPC_ADDRESS_MAX);
+    /* What has no spelling of the directory's is no address of ours, and the store says so. */
+    struct span address = canonical_address(r->address, &name) == BRANT_OK ? buf_span(&name) : r->address;
+    int rc = store_resolve(sv->store, address, r->size, NULL, 0, &count);
     struct ipc_message answer = {.type = IPC_TYPE_RCPT_VERDICT, .tag = m->tag};
     answer.rcpt_verdict.status = (uint8_t)rcpt_status(rc, &text);
     if (text)
@@ -186,7 +186,7 @@ static bool commit_makes_sense(const struct ipc_commit *m)
     return true;
 }
 
-/* In the spelling of the directory. What has none is no address of ours: the writer says so. */
+/* In the spelling of the directory. What has none is no address of ours, and the store says so. */
 static struct span recipient_dup(struct arena *a, struct span address)
 {
     struct buf _cleanup_buf_ name;
