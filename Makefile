@@ -27,7 +27,7 @@ fuzz:
 	./test build fuzz --fuzz-seconds $(SECONDS)
 
 faults:
-	./test build faults --kills 500
+	./test build faults --kills 500 --every 1
 
 format:
 	git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format -i
