@@ -1,7 +1,10 @@
 #!/usr/bin/python3
-"""Kills the store at every system call of one acceptance, and at every system call of recovery.
+"""Kills the store at system calls of one acceptance, and at system calls of recovery.
 
     syscalls.py [--every N]      only each N-th place (default 1: all of them)
+
+A place is a call's name and how often it was made before: at most 40 of each name in an acceptance, 12 in
+recovery; calls that only wait or manage memory are left out.
 
 strace counts the calls and delivers SIGKILL at the chosen one (-e inject=CALL:signal=KILL:when=N). After each
 kill the session's answer must be true: a 250 means the message is there once, byte for byte; a 451, or no
