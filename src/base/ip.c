@@ -188,3 +188,46 @@ bool ip_eq(const struct ip_addr *a, const struct ip_addr *b)
 {
     return a->family == b->family && memcmp(a->bytes, b->bytes, 16) == 0;
 }
+
+static unsigned net_bits(const struct ip_addr *a)
+{
+    return a->family == IP_V4 ? 32 : 128;
+}
+
+/* Whether the first `bits` bits of both are equal. */
+static bool bits_equal(const uint8_t *a, const uint8_t *b, unsigned bits)
+{
+    unsigned whole = bits / 8, rest = bits % 8;
+    uint8_t mask = (uint8_t)(0xff00u >> rest);
+
+    return memcmp(a, b, whole) == 0 && (rest == 0 || ((a[whole] ^ b[whole]) & mask) == 0);
+}
+
+int ip_net_parse(struct span text, struct ip_net *ret)
+{
+    static const uint8_t zero[17];
+    size_t slash = span_find_byte(text, '/');
+    struct ip_net net = {0};
+    uint64_t prefix = 0;
+    uint8_t bytes[17] = {0};
+
+    if (ip_parse(span_sub(text, 0, slash), &net.address))
+        return BRANT_ESYNTAX;
+    prefix = net_bits(&net.address);
+    if (slash != SPAN_NPOS && span_to_u64(span_from(text, slash + 1), prefix, &prefix))
+        return BRANT_ESYNTAX;
+    net.prefix = (uint8_t)prefix;
+    memcpy(bytes, net.address.bytes, sizeof net.address.bytes);
+    for (unsigned i = 0; i < net.prefix; i++)
+        bytes[i / 8] &= (uint8_t) ~(0x80u >> i % 8);
+    if (memcmp(bytes, zero, net_bits(&net.address) / 8) != 0)
+        return BRANT_ESYNTAX;
+    *ret = net;
+    return BRANT_OK;
+}
+
+bool ip_net_contains(const struct ip_net *net, const struct ip_addr *a)
+{
+    return net->address.family == a->family && a->family != IP_NONE &&
+           bits_equal(net->address.bytes, a->bytes, net->prefix);
+}

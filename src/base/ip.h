@@ -20,6 +20,16 @@ int ip_format(const struct ip_addr *a, char out[IP_TEXT_MAX]);
  * BRANT_ESYNTAX. */
 int ip_parse(struct span text, struct ip_addr *ret);
 bool ip_is_loopback(const struct ip_addr *a);
+/* An IP network. */
+struct ip_net {
+    struct ip_addr address; /* bits behind the prefix are zero; port 0 */
+    uint8_t prefix;         /* 0 to 32, or 0 to 128 */
+};
+/* "192.0.2.0/24", "2001:db8::/32"; without a prefix one address. BRANT_ESYNTAX, also for bits set behind the
+ * prefix. */
+int ip_net_parse(struct span text, struct ip_net *ret);
+bool ip_net_contains(const struct ip_net *net, const struct ip_addr *a); /* the port is not looked at */
+
 bool ip_eq(const struct ip_addr *a, const struct ip_addr *b); /* ports are not compared */
 
 #endif

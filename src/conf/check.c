@@ -67,23 +67,57 @@ static bool addresses_clash(const struct ip_addr *a, const struct ip_addr *b)
     return a->port == b->port && a->family == b->family && (ip_eq(a, b) || any_a || any_b);
 }
 
-static void check_listeners(const struct check *ck)
+static const struct {
+    const char *key;
+    size_t offset;
+} LISTENERS[] = {
+    {"listen.smtp", offsetof(struct conf, listen_smtp)},
+    {"listen.submission", offsetof(struct conf, listen_submission)},
+    {"listen.submissions", offsetof(struct conf, listen_submissions)},
+    {"listen.pop3", offsetof(struct conf, listen_pop3)},
+    {"listen.pop3s", offsetof(struct conf, listen_pop3s)},
+    {"listen.lmtp", offsetof(struct conf, listen_lmtp)},
+};
+
+static void check_pair(const struct check *ck, size_t a, size_t b)
 {
-    const struct conf_addresses *smtp = &ck->conf->listen_smtp, *pop3 = &ck->conf->listen_pop3;
+    const char *base = (const char *)ck->conf;
+    const struct conf_addresses *first = (const void *)(base + LISTENERS[a].offset);
+    const struct conf_addresses *second = (const void *)(base + LISTENERS[b].offset);
     _cleanup_buf_ struct buf text;
 
     buf_init(&text, 80);
-    for (size_t i = 0; i < smtp->count; i++) {
-        for (size_t j = 0; j < pop3->count; j++) {
-            if (!addresses_clash(&smtp->list[i], &pop3->list[j]))
+    for (size_t i = 0; i < first->count; i++) {
+        for (size_t j = 0; j < second->count; j++) {
+            if (!addresses_clash(&first->list[i].address, &second->list[j].address))
                 continue;
             buf_reset(&text);
-            conf_put_address(&text, &pop3->list[j]);
-            conf_error_add(ck->errors, ck->file_name, line_of_pair(ck, "listen.smtp", "listen.pop3"),
-                           "listen.pop3 = %s is taken by listen.smtp; give one of them another port",
-                           buf_cstr(&text));
+            conf_put_address(&text, &second->list[j].address);
+            conf_error_add(ck->errors, ck->file_name, line_of_pair(ck, LISTENERS[a].key, LISTENERS[b].key),
+                           "%s = %s is taken by %s; give one of them another port", LISTENERS[b].key,
+                           buf_cstr(&text), LISTENERS[a].key);
         }
     }
+}
+
+static void check_listeners(const struct check *ck)
+{
+    for (size_t a = 0; a < sizeof LISTENERS / sizeof *LISTENERS; a++)
+        for (size_t b = a + 1; b < sizeof LISTENERS / sizeof *LISTENERS; b++)
+            check_pair(ck, a, b);
+}
+
+/* XCLIENT is a command of SMTP. */
+static void check_xclient(const struct check *ck)
+{
+    const struct conf_addresses *lists[] = {&ck->conf->listen_pop3, &ck->conf->listen_pop3s};
+    const char *const keys[] = {"listen.pop3", "listen.pop3s"};
+
+    for (size_t n = 0; n < sizeof lists / sizeof *lists; n++)
+        for (size_t i = 0; i < lists[n]->count; i++)
+            if (lists[n]->list[i].xclient.count)
+                conf_error_add(ck->errors, ck->file_name, line_of_pair(ck, keys[n], keys[n]),
+                               "%s: xclient= is for listeners of SMTP; use proxy= here", keys[n]);
 }
 
 /* A delimiter has to be a character that needs no quotes in an address, and none that has another meaning. */
@@ -127,6 +161,7 @@ void conf_check(const struct conf *c, const unsigned *line_of, const char *file_
             conf_put_duration);
     check_reserve(&ck);
     check_listeners(&ck);
+    check_xclient(&ck);
     check_delimiter(&ck);
     check_uids(&ck);
 }

@@ -19,27 +19,55 @@ enum {
     CONF_ERRORS_MAX = 20,       /* errors reported in one go */
     CONF_ERROR_LEN = 640,       /* bytes of one error's text, NUL included */
     CONF_ADDRESSES_MAX = 16,    /* entries of an address list */
+    CONF_NETWORKS_MAX = 8,      /* trusted networks of one kind of one listener */
+    CONF_CERTIFICATES_MAX = 16,
 };
 
 enum conf_isolation { CONF_ISOLATION_SHARED, CONF_ISOLATION_CONNECTION };
 enum conf_over_quota { CONF_OVER_QUOTA_TEMPORARY, CONF_OVER_QUOTA_PERMANENT };
 enum conf_cleartext_auth { CONF_CLEARTEXT_LOOPBACK, CONF_CLEARTEXT_NEVER };
+enum conf_client_certificate {
+    CONF_CLIENT_CERTIFICATE_OFF,
+    CONF_CLIENT_CERTIFICATE_MX,
+    CONF_CLIENT_CERTIFICATE_ALL
+};
 enum conf_log_format { CONF_LOG_KV, CONF_LOG_JSON };
 /* log_level has the values of enum log_level (log/log.h): debug 0 to error 3. */
 
-struct conf_addresses {
-    struct ip_addr list[CONF_ADDRESSES_MAX];
+struct conf_networks {
+    struct ip_net list[CONF_NETWORKS_MAX];
     size_t count;
 };
 
-#define CONF_C_INT       uint64_t              /* the number */
-#define CONF_C_SIZE      uint64_t              /* bytes */
-#define CONF_C_DURATION  uint64_t              /* milliseconds */
-#define CONF_C_ENUM      unsigned              /* index into the choices */
-#define CONF_C_STRING    const char *          /* owned by the struct's arena or static; never NULL */
-#define CONF_C_PATH      const char *          /* absolute; log_file may be "stderr" */
-#define CONF_C_HOSTNAME  const char *          /* lower case, no final dot; may be "" where min is 0 */
-#define CONF_C_ADDRESSES struct conf_addresses /* with ports */
+/* One listener, written `ADDRESS:PORT [proxy=NETWORK…] [xclient=NETWORK…]`. */
+struct conf_listener {
+    struct ip_addr address;
+    struct conf_networks proxy;   /* not empty: a PROXY header is required, and taken from these only */
+    struct conf_networks xclient; /* SMTP: who may use XCLIENT */
+};
+
+struct conf_addresses {
+    struct conf_listener list[CONF_ADDRESSES_MAX];
+    size_t count;
+};
+
+/* A certificate chain and its private key, written `CHAIN KEY`: two absolute paths of PEM files. */
+struct conf_certificates {
+    struct conf_certificate {
+        const char *chain, *key;
+    } list[CONF_CERTIFICATES_MAX];
+    size_t count;
+};
+
+#define CONF_C_INT          uint64_t              /* the number */
+#define CONF_C_SIZE         uint64_t              /* bytes */
+#define CONF_C_DURATION     uint64_t              /* milliseconds */
+#define CONF_C_ENUM         unsigned              /* index into the choices */
+#define CONF_C_STRING       const char *          /* owned by the struct's arena or static; never NULL */
+#define CONF_C_PATH         const char *          /* absolute; log_file may be "stderr"; "" where min is 0 */
+#define CONF_C_HOSTNAME     const char *          /* lower case, no final dot; may be "" where min is 0 */
+#define CONF_C_ADDRESSES    struct conf_addresses /* with ports */
+#define CONF_C_CERTIFICATES struct conf_certificates
 
 /* One field per key: `hostname`, `listen_smtp`, `max_message_size_bytes`, …; see conf/keys.h. */
 struct conf {
@@ -75,6 +103,11 @@ int conf_dump(const struct conf *c, struct buf *out);
 /* Appends the keys whose values differ and that need a restart, separated by ", ". BRANT_ELIMIT. */
 int conf_restart_keys(const struct conf *running, const struct conf *next, struct buf *out);
 
+/* The listener of that address and port, or NULL. */
+const struct conf_listener *conf_listener_find(const struct conf_addresses *list,
+                                               const struct ip_addr *address);
+bool conf_networks_contain(const struct conf_networks *nets, const struct ip_addr *a);
+
 /* A size as it is written here ("50 MiB", "25MB", "0") in bytes, for the command line. BRANT_ESYNTAX: not a
  * size; BRANT_ELIMIT: beyond 64 bits. */
 int conf_size_parse(struct span text, uint64_t *ret);
@@ -92,6 +125,7 @@ enum conf_type {
     CONF_TYPE_PATH,
     CONF_TYPE_HOSTNAME,
     CONF_TYPE_ADDRESSES,
+    CONF_TYPE_CERTIFICATES,
     CONF_TYPE_COUNT
 };
 

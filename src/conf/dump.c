@@ -29,6 +29,16 @@ static void put_text(struct buf *out, const char *text)
         buf_append_byte(out, '"');
 }
 
+static void put_networks(struct buf *out, const char *lead, const struct conf_networks *nets)
+{
+    char text[IP_TEXT_MAX];
+
+    for (size_t i = 0; i < nets->count; i++) {
+        ip_format(&nets->list[i].address, text);
+        buf_printf(out, "%s%s/%u", lead, text, nets->list[i].prefix);
+    }
+}
+
 static void put_addresses(struct buf *out, const struct conf_addresses *list)
 {
     if (list->count == 0)
@@ -36,8 +46,18 @@ static void put_addresses(struct buf *out, const struct conf_addresses *list)
     for (size_t i = 0; i < list->count; i++) {
         if (i)
             buf_append_str(out, ", ");
-        conf_put_address(out, &list->list[i]);
+        conf_put_address(out, &list->list[i].address);
+        put_networks(out, " proxy=", &list->list[i].proxy);
+        put_networks(out, " xclient=", &list->list[i].xclient);
     }
+}
+
+static void put_certificates(struct buf *out, const struct conf_certificates *list)
+{
+    if (list->count == 0)
+        buf_append_str(out, "none");
+    for (size_t i = 0; i < list->count; i++)
+        buf_printf(out, "%s%s %s", i ? ", " : "", list->list[i].chain, list->list[i].key);
 }
 
 int conf_key_value(const struct conf *c, const struct conf_key *k, struct buf *out)
@@ -64,6 +84,9 @@ int conf_key_value(const struct conf *c, const struct conf_key *k, struct buf *o
         break;
     case CONF_TYPE_ADDRESSES:
         put_addresses(out, field);
+        break;
+    case CONF_TYPE_CERTIFICATES:
+        put_certificates(out, field);
         break;
     case CONF_TYPE_COUNT:
         break;

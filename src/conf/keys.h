@@ -4,10 +4,10 @@
  * X(group, TYPE, field, "key", FLAGS, min, max, "default", "choices", "help")
  *
  * min and max: bytes for SIZE, milliseconds for DURATION, the number itself for INT, characters for the
- * textual types, entries for ADDRESSES; unused for ENUM, whose choices are separated by '|' in the order of
- * the enum in conf.h. The default is written as a user would write it. FLAGS: RELOAD (taken up at SIGHUP),
- * RESTART (needs a restart), with | REQUIRED (there is no default). Sizes and durations that may be 0 say in
- * the help text what 0 means. */
+ * textual types, entries for ADDRESSES and CERTIFICATES; unused for ENUM, whose choices are separated by '|'
+ * in the order of the enum in conf.h. The default is written as a user would write it. FLAGS: RELOAD (taken
+ * up at SIGHUP), RESTART (needs a restart), with | REQUIRED (there is no default). Sizes and durations that
+ * may be 0 say in the help text what 0 means. */
 #ifndef CONF_KEYS_H
 #define CONF_KEYS_H
 
@@ -42,7 +42,22 @@
     X(LISTEN, ADDRESSES, listen_smtp, "listen.smtp", RELOAD, 0, 16, "0.0.0.0:25, [::]:25", "",                 \
       "Addresses and ports where mail from other servers is accepted. none: nowhere.")                         \
     X(LISTEN, ADDRESSES, listen_pop3, "listen.pop3", RELOAD, 0, 16, "127.0.0.1:110", "",                       \
-      "Addresses and ports where mail is read by POP3. none: nowhere.")                                        \
+      "Addresses and ports where mail is read by POP3, in clear and by STLS. none: nowhere.")                  \
+    X(LISTEN, ADDRESSES, listen_pop3s, "listen.pop3s", RELOAD, 0, 16, "none", "",                              \
+      "Addresses and ports of POP3 with TLS from the first byte, usually port 995. none: nowhere.")            \
+    X(LISTEN, ADDRESSES, listen_submission, "listen.submission", RELOAD, 0, 16, "none", "",                    \
+      "Addresses and ports where users hand over mail after logging in, by STARTTLS, usually port 587. "       \
+      "none: nowhere.")                                                                                        \
+    X(LISTEN, ADDRESSES, listen_submissions, "listen.submissions", RELOAD, 0, 16, "none", "",                  \
+      "The same with TLS from the first byte, usually port 465. none: nowhere.")                               \
+    X(LISTEN, ADDRESSES, listen_lmtp, "listen.lmtp", RELOAD, 0, 16, "none", "",                                \
+      "Addresses and ports where another mail system hands over mail for local recipients by LMTP. It asks "   \
+      "nobody who they are: use loopback or a closed network. none: nowhere.")                                 \
+    X(LISTEN, PATH, submission_socket, "submission_socket", RESTART, 0, 80, "", "",                            \
+      "Unix socket where programs of this machine hand over mail. root and the members of control_group may "  \
+      "name the account they send for (AUTH EXTERNAL); others log in. Empty: none.")                           \
+    X(LISTEN, PATH, lmtp_socket, "lmtp_socket", RESTART, 0, 80, "", "",                                        \
+      "Unix socket for LMTP, for root and the members of control_group. Empty: none.")                         \
     X(LISTEN, INT, listen_backlog, "listen_backlog", RESTART, 16, 65535, "1024", "",                           \
       "Connections the kernel holds for each address while no instance has accepted them yet.")                \
     X(LISTEN, INT, max_connections, "max_connections", RELOAD, 1, 100000, "5000", "",                          \
@@ -50,11 +65,54 @@
     X(LISTEN, INT, max_connections_per_source, "max_connections_per_source", RELOAD, 1, 100000, "100", "",     \
       "Connections at one time from one source: an IPv4 address, or an IPv6 network of 64 bits.")
 
+#define CONF_KEYS_TLS(X)                                                                                      \
+    X(TLS, CERTIFICATES, tls_certificate, "tls.certificate", RELOAD, 0, 16, "none", "",                        \
+      "A certificate chain and its private key: two paths of PEM files, the key RSA or ECDSA. May be repeated; " \
+      "clients get the one whose name they ask for, or else the first. none: the server makes a self-signed "  \
+      "certificate and keeps it in keys_dir.")                                                                 \
+    X(TLS, PATH, keys_dir, "keys_dir", RESTART, 0, 255, "", "",                                                \
+      "Directory of the private keys that the server makes itself; only the signer role can read it. Empty: "  \
+      "the name of data_dir with -keys behind it.")                                                            \
+    X(TLS, ENUM, tls_client_certificate, "tls.client_certificate", RELOAD, 0, 0, "mx", "off|mx|all",           \
+      "Where clients are asked for a certificate, which is recorded and, for accounts that know it, allows "   \
+      "AUTH EXTERNAL: nowhere, on listen.smtp, or everywhere. Some mail programs ask their user back.")        \
+    X(TLS, DURATION, tls_handshake_timeout_ms, "tls.handshake_timeout", RELOAD, 1 * CONF_S, 5 * CONF_MIN, "30 s", "", \
+      "How long a client may take for a TLS handshake.")
+
+#define CONF_KEYS_AUTH(X)                                                                                     \
+    X(AUTH, ENUM, cleartext_auth, "cleartext_auth", RELOAD, 0, 0, "never", "loopback|never",                   \
+      "Where logging in is possible without TLS: on loopback addresses, or never.")                            \
+    X(AUTH, HOSTNAME, auth_default_domain, "auth.default_domain", RELOAD, 0, 253, "", "",                      \
+      "Domain of logins without one: alice is then alice@this. Empty: logins need their domain.")              \
+    X(AUTH, INT, max_login_failures, "max_login_failures", RELOAD, 1, 100, "3", "",                            \
+      "Wrong passwords after which a session is ended.")                                                       \
+    X(AUTH, DURATION, auth_failure_delay_ms, "auth.failure_delay", RELOAD, 0, 10 * CONF_S, "500 ms", "",       \
+      "A refused login is answered this long after it was asked for, whatever the reason, so that the time "   \
+      "tells nothing about accounts. 0: at once.")                                                             \
+    X(AUTH, INT, auth_account_failures, "auth.account_failures", RELOAD, 1, 1000, "10", "",                    \
+      "Wrong passwords for one account within a minute, from sources it has not been used from before, after " \
+      "which such sources have to wait.")                                                                      \
+    X(AUTH, INT, auth_source_failures, "auth.source_failures", RELOAD, 1, 10000, "30", "",                     \
+      "Wrong passwords from one IPv4 address or IPv6 network of 64 bits within ten minutes, for whatever "     \
+      "accounts, after which it has to wait.")
+
+#define CONF_KEYS_SUBMISSION(X)                                                                               \
+    X(SUBMISSION, INT, submission_messages_per_hour, "submission.messages_per_hour", RELOAD, 0, 1000000, "500", "", \
+      "Messages one account may send in an hour. 0: no limit.")                                                \
+    X(SUBMISSION, INT, submission_recipients_per_day, "submission.recipients_per_day", RELOAD, 0, 10000000, "5000", "", \
+      "Recipients one account may send to in a day. 0: no limit.")                                             \
+    X(SUBMISSION, INT, submission_recipients, "submission.recipients", RELOAD, 1, 1000, "500", "",             \
+      "Recipients of one submitted message.")
+
 #define CONF_KEYS_PROCESS(X)                                                                                  \
     X(PROCESS, INT, instances_mx, "instances.mx", RESTART, 1, 16, "2", "",                                     \
       "Processes that accept mail from other servers. More than one per processor core gains nothing.")        \
     X(PROCESS, INT, instances_pop3, "instances.pop3", RESTART, 1, 32, "1", "",                                 \
       "Processes that serve POP3. With isolation.pop3 = connection also the sessions at one time.")            \
+    X(PROCESS, INT, instances_submission, "instances.submission", RESTART, 1, 32, "1", "",                     \
+      "Processes that accept mail from users. With isolation.submission = connection also the sessions at one time.") \
+    X(PROCESS, ENUM, isolation_submission, "isolation.submission", RESTART, 0, 0, "shared", "shared|connection", \
+      "As isolation.pop3, for submission.")                                                                    \
     X(PROCESS, ENUM, isolation_pop3, "isolation.pop3", RESTART, 0, 0, "shared", "shared|connection",           \
       "shared: the POP3 processes each serve many sessions. connection: every session has a process of its "   \
       "own, which ends with it; this costs memory and time, and keeps a broken session from seeing any other.")
@@ -98,16 +156,12 @@
       "(552, the sender is told at once).")
 
 #define CONF_KEYS_POP3(X)                                                                                     \
-    X(POP3, ENUM, cleartext_auth, "cleartext_auth", RELOAD, 0, 0, "loopback", "loopback|never",                \
-      "Where passwords are accepted without encryption: on loopback addresses only, or never.")                \
     X(POP3, INT, pop3_max_sessions, "pop3_max_sessions", RELOAD, 1, 100000, "1000", "",                        \
       "POP3 sessions at one time.")                                                                            \
     X(POP3, DURATION, pop3_idle_timeout_ms, "pop3_idle_timeout", RELOAD, 10 * CONF_MIN, 1 * CONF_D, "10 min", "", \
       "How long a session may wait for the next command. RFC 1939 asks for at least 10 minutes.")              \
     X(POP3, DURATION, pop3_login_timeout_ms, "pop3_login_timeout", RELOAD, 10 * CONF_S, 1 * CONF_H, "1 min", "", \
-      "How long a connection may take, in all, to log in.")                                                    \
-    X(POP3, INT, max_login_failures, "max_login_failures", RELOAD, 1, 100, "3", "",                            \
-      "Wrong passwords after which a session is ended.")
+      "How long a connection may take, in all, to log in.")
 
 #define CONF_KEYS_STORE(X)                                                                                    \
     X(STORE, SIZE, quota_default_bytes, "quota_default", RELOAD, 0, 1024 * CONF_TiB, "0", "",                  \
@@ -132,16 +186,21 @@
       "Where events go: stderr, or a file, which is opened again at SIGHUP.")
 /* clang-format on */
 
-#define CONF_KEYS(X)     \
-    CONF_KEYS_GENERAL(X) \
-    CONF_KEYS_LISTEN(X)  \
-    CONF_KEYS_PROCESS(X) CONF_KEYS_SMTP(X) CONF_KEYS_POP3(X) CONF_KEYS_STORE(X) CONF_KEYS_LOG(X)
+#define CONF_KEYS(X)                                                                                   \
+    CONF_KEYS_GENERAL(X)                                                                               \
+    CONF_KEYS_LISTEN(X)                                                                                \
+    CONF_KEYS_TLS(X)                                                                                   \
+    CONF_KEYS_AUTH(X) CONF_KEYS_PROCESS(X) CONF_KEYS_SMTP(X) CONF_KEYS_SUBMISSION(X) CONF_KEYS_POP3(X) \
+        CONF_KEYS_STORE(X) CONF_KEYS_LOG(X)
 
 #define CONF_GROUPS(X)                     \
     X(GENERAL, "General")                  \
     X(LISTEN, "Listeners and connections") \
+    X(TLS, "TLS")                          \
+    X(AUTH, "Logging in")                  \
     X(PROCESS, "Processes")                \
     X(SMTP, "Receiving mail")              \
+    X(SUBMISSION, "Mail from users")       \
     X(POP3, "Reading mail by POP3")        \
     X(STORE, "Store")                      \
     X(LOG, "Log")

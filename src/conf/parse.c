@@ -101,9 +101,10 @@ static void set_value(struct parser *p, const struct conf_key *k, struct span va
     unsigned *first = &p->line_of[key_index(k)];
     struct shown wrote = show(value);
     _cleanup_buf_ struct buf why;
+    bool list = k->type == CONF_TYPE_ADDRESSES || k->type == CONF_TYPE_CERTIFICATES;
 
     buf_init(&why, CONF_ERROR_LEN);
-    if (*first && k->type != CONF_TYPE_ADDRESSES) {
+    if (*first && !list) {
         conf_error_add(p->errors, p->file_name, p->line,
                        "%s = %s: already set in line %u; keep one of the two", k->name, wrote.text, *first);
         return;

@@ -144,7 +144,11 @@ int conf_key_describe(const struct conf_key *k, struct buf *out)
         buf_append_str(out, k->min ? "a full host name" : "a full host name, or nothing");
         break;
     case CONF_TYPE_ADDRESSES:
-        buf_printf(out, "up to %llu of ADDRESS:PORT, or none", (unsigned long long)k->max);
+        buf_printf(out, "up to %llu of ADDRESS:PORT [proxy=NETWORK] [xclient=NETWORK], or none",
+                   (unsigned long long)k->max);
+        break;
+    case CONF_TYPE_CERTIFICATES:
+        buf_append_str(out, "CHAIN KEY, two absolute paths, separated by commas, or none");
         break;
     case CONF_TYPE_COUNT:
         break;

@@ -49,8 +49,8 @@ static void only_the_host_name_is_needed(void **state)
     assert_int_equal(c.max_message_size_bytes, 50 << 20);
     assert_int_equal(c.pop3_idle_timeout_ms, 600000);
     assert_int_equal(c.listen_smtp.count, 2);
-    assert_int_equal(c.listen_smtp.list[1].family, IP_V6);
-    assert_int_equal(c.listen_smtp.list[1].port, 25);
+    assert_int_equal(c.listen_smtp.list[1].address.family, IP_V6);
+    assert_int_equal(c.listen_smtp.list[1].address.port, 25);
     assert_int_equal(c.over_quota_reply, CONF_OVER_QUOTA_TEMPORARY);
     assert_string_equal(c.recipient_delimiter, "+");
     conf_done(&c);
@@ -89,7 +89,7 @@ static void every_type_is_read(void **state)
     assert_int_equal(c.max_recipients, 500);
     assert_int_equal(c.over_quota_reply, CONF_OVER_QUOTA_PERMANENT);
     assert_int_equal(c.listen_smtp.count, 3);
-    assert_int_equal(c.listen_smtp.list[1].port, 2525);
+    assert_int_equal(c.listen_smtp.list[1].address.port, 2525);
     assert_int_equal(c.listen_pop3.count, 0);
     assert_string_equal(c.recipient_delimiter, "");
     assert_string_equal(c.log_file, "/var/log/brant");

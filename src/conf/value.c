@@ -198,7 +198,7 @@ static int parse_path(struct conf *c, const struct conf_key *k, struct span valu
 {
     bool word = span_eq_str(value, "stderr") && span_eq_str(value, k->def);
 
-    if (!word && (value.len == 0 || value.p[0] != '/')) {
+    if (!word && (value.len ? value.p[0] != '/' : k->min > 0)) {
         buf_append_str(why, "does not begin with /");
         return allowed(why, k);
     }
@@ -260,6 +260,47 @@ static int parse_hostname(struct conf *c, const struct conf_key *k, struct span 
     return BRANT_OK;
 }
 
+/* The networks behind "proxy=" or "xclient=" of a listener. */
+static int add_network(struct span text, struct buf *why, struct conf_networks *nets)
+{
+    struct ip_net net;
+
+    if (ip_net_parse(text, &net) != BRANT_OK) {
+        buf_append_str(why, "not a network: ");
+        buf_append(why, span_sub(text, 0, 80));
+        buf_append_str(why, "; write for example proxy=192.0.2.0/24 or proxy=2001:db8::/32");
+        return BRANT_ESYNTAX;
+    }
+    if (nets->count == CONF_NETWORKS_MAX) {
+        buf_printf(why, "more than %d networks for one listener", CONF_NETWORKS_MAX);
+        return BRANT_ESYNTAX;
+    }
+    nets->list[nets->count++] = net;
+    return BRANT_OK;
+}
+
+/* What stands behind the address of a listener. */
+static int parse_listener_options(struct span text, struct buf *why, struct conf_listener *l)
+{
+    while (text.len) {
+        struct span word = span_sub(text, 0, span_find_byte(text, ' '));
+        int rc = BRANT_ESYNTAX;
+
+        if (span_starts_nocase(word, SPAN_LIT("proxy=")))
+            rc = add_network(span_from(word, 6), why, &l->proxy);
+        else if (span_starts_nocase(word, SPAN_LIT("xclient=")))
+            rc = add_network(span_from(word, 8), why, &l->xclient);
+        else {
+            buf_append_str(why, "behind the address may stand proxy=NETWORK and xclient=NETWORK, not ");
+            buf_append(why, span_sub(word, 0, 80));
+        }
+        if (rc != BRANT_OK)
+            return rc;
+        text = span_trim(span_from(text, word.len));
+    }
+    return BRANT_OK;
+}
+
 /* One ADDRESS:PORT. */
 static int parse_address(struct span text, struct buf *why, struct ip_addr *ret)
 {
@@ -295,23 +336,24 @@ static int parse_address(struct span text, struct buf *why, struct ip_addr *ret)
 static int add_address(const struct conf_key *k, struct span text, struct buf *why,
                        struct conf_addresses *list)
 {
-    struct ip_addr a;
-    int rc = parse_address(text, why, &a);
+    struct conf_listener l = {0};
+    struct span first = span_sub(text, 0, span_find_byte(text, ' '));
+    int rc = parse_address(first, why, &l.address);
 
+    if (rc == BRANT_OK)
+        rc = parse_listener_options(span_trim(span_from(text, first.len)), why, &l);
     if (rc != BRANT_OK)
         return rc;
-    for (size_t i = 0; i < list->count; i++) {
-        if (ip_eq(&list->list[i], &a) && list->list[i].port == a.port) {
-            conf_put_address(why, &a);
-            buf_append_str(why, " is there twice; leave one of them out");
-            return BRANT_ESYNTAX;
-        }
+    if (conf_listener_find(list, &l.address)) {
+        conf_put_address(why, &l.address);
+        buf_append_str(why, " is there twice; leave one of them out");
+        return BRANT_ESYNTAX;
     }
     if (list->count == CONF_ADDRESSES_MAX) {
         buf_append_str(why, "too many");
         return allowed(why, k);
     }
-    list->list[list->count++] = a;
+    list->list[list->count++] = l;
     return BRANT_OK;
 }
 
@@ -332,6 +374,50 @@ static int parse_addresses(const struct conf_key *k, struct span value, struct b
     }
     buf_append_str(why, "too many");
     return allowed(why, k);
+}
+
+static bool is_path(struct span text)
+{
+    return text.len > 1 && text.len <= 255 && text.p[0] == '/';
+}
+
+static int parse_certificate(struct conf *c, struct span value, struct buf *why,
+                             struct conf_certificates *list)
+{
+    size_t blank = span_find_byte(value, ' ');
+    struct span chain = span_sub(value, 0, blank);
+    struct span key = blank == SPAN_NPOS ? SPAN_NONE : span_trim(span_from(value, blank));
+
+    if (!is_path(chain) || !is_path(key) || span_find_byte(key, ' ') != SPAN_NPOS) {
+        buf_append_str(why, "not a chain and its key; write two paths without blanks and commas, for example "
+                            "/etc/brant/mail.crt /etc/brant/mail.key");
+        return BRANT_ESYNTAX;
+    }
+    if (list->count == CONF_CERTIFICATES_MAX) {
+        buf_printf(why, "more than %d certificates", CONF_CERTIFICATES_MAX);
+        return BRANT_ESYNTAX;
+    }
+    if (keep_text(c, chain, &list->list[list->count].chain) ||
+        keep_text(c, key, &list->list[list->count].key))
+        return BRANT_ELIMIT;
+    list->count++;
+    return BRANT_OK;
+}
+
+static int parse_certificates(struct conf *c, struct span value, struct buf *why,
+                              struct conf_certificates *list)
+{
+    int rc = BRANT_OK;
+
+    if (span_eq_str_nocase(value, "none"))
+        return BRANT_OK;
+    while (rc == BRANT_OK && value.len) {
+        struct span one = span_sub(value, 0, span_find_byte(value, ','));
+
+        rc = parse_certificate(c, span_trim(one), why, list);
+        value = span_from(value, one.len + 1);
+    }
+    return rc;
 }
 
 int conf_value_parse(struct conf *c, const struct conf_key *k, struct span value, struct buf *why)
@@ -355,8 +441,27 @@ int conf_value_parse(struct conf *c, const struct conf_key *k, struct span value
         return parse_hostname(c, k, value, why, field);
     case CONF_TYPE_ADDRESSES:
         return parse_addresses(k, value, why, field);
+    case CONF_TYPE_CERTIFICATES:
+        return parse_certificates(c, value, why, field);
     case CONF_TYPE_COUNT:
         break;
     }
     return BRANT_ESYNTAX;
+}
+
+const struct conf_listener *conf_listener_find(const struct conf_addresses *list,
+                                               const struct ip_addr *address)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (ip_eq(&list->list[i].address, address) && list->list[i].address.port == address->port)
+            return &list->list[i];
+    return NULL;
+}
+
+bool conf_networks_contain(const struct conf_networks *nets, const struct ip_addr *a)
+{
+    for (size_t i = 0; i < nets->count; i++)
+        if (ip_net_contains(&nets->list[i], a))
+            return true;
+    return false;
 }

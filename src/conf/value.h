@@ -4,7 +4,7 @@
 
 #include "conf/conf.h"
 
-enum { CONF_KEYS_MAX = 96 };
+enum { CONF_KEYS_MAX = 128 };
 
 /* Reads a value into its field of c. Textual values go to c's arena; list values are appended to the list.
  * BRANT_OK, or BRANT_ESYNTAX with what is wrong and what would be right appended to why. */

@@ -231,7 +231,8 @@ const char *ipc_type_name(uint16_t type)
 
 const char *ipc_role_name(enum ipc_role role)
 {
-    static const char *const names[IPC_ROLE_COUNT] = {"supervisor", "store", "smtp", "pop3", "cli"};
+    static const char *const names[IPC_ROLE_COUNT] = {"supervisor", "store",  "smtp", "pop3",
+                                                      "submission", "signer", "cli"};
 
     return (unsigned)role < IPC_ROLE_COUNT ? names[role] : "unknown";
 }
@@ -252,6 +253,8 @@ const char *ipc_status_text(uint8_t status)
         [IPC_EXISTS] = "exists already",
         [IPC_INVALID] = "invalid request",
         [IPC_REFUSED] = "refused",
+        [IPC_WEAK] = "another mechanism is needed",
+        [IPC_EXPIRED] = "the password has expired",
         [IPC_DAMAGED] = "stored data is damaged",
         [IPC_FAILED] = "internal failure",
     };

@@ -17,7 +17,7 @@
 #include "base/arena.h"
 #include "base/ip.h"
 
-enum { IPC_VERSION = 1 };
+enum { IPC_VERSION = 2 };
 
 /* The kinds of process. A message's sender and receivers are sets of them. */
 enum ipc_role {
@@ -25,6 +25,8 @@ enum ipc_role {
     IPC_ROLE_STORE,
     IPC_ROLE_SMTP,
     IPC_ROLE_POP3,
+    IPC_ROLE_SUBMISSION, /* brant-smtp in the submission group */
+    IPC_ROLE_SIGNER,
     IPC_ROLE_CLI, /* the commands of `brant`: an administrator, checked by the supervisor */
     IPC_ROLE_COUNT
 };
@@ -33,11 +35,37 @@ enum ipc_role {
 #define IPC_STORE      (1u << IPC_ROLE_STORE)
 #define IPC_SMTP       (1u << IPC_ROLE_SMTP)
 #define IPC_POP3       (1u << IPC_ROLE_POP3)
+#define IPC_SUBMISSION (1u << IPC_ROLE_SUBMISSION)
+#define IPC_SIGNER     (1u << IPC_ROLE_SIGNER)
 #define IPC_CLI        (1u << IPC_ROLE_CLI)
+/* Both groups of brant-smtp; what speaks with clients that log in; what speaks TLS. */
+#define IPC_MTA    (IPC_SMTP | IPC_SUBMISSION)
+#define IPC_LOGINS (IPC_SUBMISSION | IPC_POP3)
+#define IPC_EDGES  (IPC_MTA | IPC_POP3)
 /* What the supervisor starts. */
-#define IPC_CHILDREN (IPC_STORE | IPC_SMTP | IPC_POP3)
+#define IPC_CHILDREN (IPC_STORE | IPC_EDGES | IPC_SIGNER)
 
-enum ipc_service { IPC_SERVICE_SMTP = 1, IPC_SERVICE_POP3 = 2, IPC_SERVICE_COUNT };
+/* What is spoken on a listener. The numbers are used in bit sets (IPC_SERVICE_BIT). */
+enum ipc_service {
+    IPC_SERVICE_SMTP = 1,
+    IPC_SERVICE_POP3 = 2,
+    IPC_SERVICE_SUBMISSION = 3,       /* port 587, STARTTLS */
+    IPC_SERVICE_SUBMISSIONS = 4,      /* port 465, TLS from the first byte (RFC 8314) */
+    IPC_SERVICE_SUBMISSION_LOCAL = 5, /* the Unix socket */
+    IPC_SERVICE_POP3S = 6,            /* port 995, TLS from the first byte */
+    IPC_SERVICE_LMTP = 7,
+    IPC_SERVICE_LMTP_LOCAL = 8, /* the Unix socket */
+    IPC_SERVICE_COUNT
+};
+#define IPC_SERVICE_BIT(service) (1u << (service))
+
+/* What a password of its own (an app password) opens; bits of app_password_*.services. */
+enum ipc_protocol {
+    IPC_PROTOCOL_SUBMISSION = 1,
+    IPC_PROTOCOL_POP3 = 2,
+    IPC_PROTOCOL_IMAP = 4,
+    IPC_PROTOCOL_ALL = 7
+};
 
 /* The answers of the store, and of the supervisor to the command line. */
 enum ipc_status {
@@ -54,6 +82,8 @@ enum ipc_status {
     IPC_EXISTS,
     IPC_INVALID, /* the request makes no sense; text says why */
     IPC_REFUSED, /* it makes sense, and policy says no; text says why */
+    IPC_WEAK,    /* the login needs a stronger mechanism, or a password of its own: 534 */
+    IPC_EXPIRED, /* the credential was right and is over */
     IPC_DAMAGED, /* stored data does not match its checksum */
     IPC_FAILED,  /* an internal failure, logged by the store */
     IPC_STATUS_COUNT
@@ -61,6 +91,38 @@ enum ipc_status {
 
 /* A rung of the sandbox ladder as it was found after lock-down. */
 enum ipc_rung_state { IPC_RUNG_ENFORCED, IPC_RUNG_UNAVAILABLE, IPC_RUNG_NOT_NEEDED, IPC_RUNG_STATE_COUNT };
+
+/* How a login was made, for the log and for what it may do. */
+enum ipc_mechanism {
+    IPC_MECHANISM_NONE,
+    IPC_MECHANISM_PASSWORD, /* USER and PASS of POP3 */
+    IPC_MECHANISM_PLAIN,
+    IPC_MECHANISM_LOGIN,
+    IPC_MECHANISM_SCRAM_SHA_256,
+    IPC_MECHANISM_SCRAM_SHA_256_PLUS,
+    IPC_MECHANISM_EXTERNAL,
+    IPC_MECHANISM_COUNT
+};
+
+/* RFC 5929, RFC 9266; what a session offers for SCRAM-SHA-256-PLUS. */
+enum ipc_binding { IPC_BINDING_SERVER_END_POINT = 1, IPC_BINDING_EXPORTER = 2 };
+
+/* What a channel is for; each has its own socket pair. */
+enum ipc_purpose {
+    IPC_PURPOSE_EVENTS, /* whole messages at any time, through the event loop */
+    IPC_PURPOSE_CALLS,  /* one question, one answer, the asker waits: SIGN */
+    IPC_PURPOSE_COUNT
+};
+
+/* How the signer uses a key: `sign.kind`. */
+enum ipc_sign_kind {
+    IPC_SIGN_ECDSA,     /* data: a digest. signature: DER */
+    IPC_SIGN_RSA_PKCS1, /* data: a DigestInfo, padded by the signer */
+    IPC_SIGN_RSA_NONE,  /* data: a whole block, padded by the asker (RSA-PSS of TLS 1.3) */
+    IPC_SIGN_COUNT
+};
+
+enum ipc_key_file_kind { IPC_KEY_FILE_CHAIN, IPC_KEY_FILE_KEY, IPC_KEY_FILE_COUNT };
 
 enum ipc_commit_state { IPC_COMMIT_UNKNOWN, IPC_COMMIT_DONE, IPC_COMMIT_STATE_COUNT };
 
@@ -74,6 +136,15 @@ enum {
     IPC_ROWS_MAX = 4096,
     IPC_TEXT_MAX = 1024,
     IPC_CONFIG_MAX = 65536,
+    IPC_SASL_MAX = 2048,        /* one message of a SASL exchange, decoded */
+    IPC_BINDING_MAX = 64,       /* channel binding data */
+    IPC_FINGERPRINT_BYTES = 32, /* SHA-256 of a certificate */
+    IPC_KEY_ID_BYTES = 32,      /* SHA-256 of a public key (SubjectPublicKeyInfo) */
+    IPC_CERTIFICATES_MAX = 16,
+    IPC_CHAIN_MAX = 32768,    /* a certificate chain, PEM */
+    IPC_SIGN_DATA_MAX = 1024, /* RSA up to 8192 bits */
+    IPC_NAME_MAX = 64,        /* of an app password, and the like */
+    IPC_SUM_BYTES = 16,
     IPC_FRAME_MAX = 1u << 20 /* a whole message, header included */
 };
 
@@ -93,28 +164,34 @@ enum {
     M(11, STATUS_ASK, status_ask, IPC_SUPERVISOR | IPC_CLI, IPC_CHILDREN, STATUS_INFO) \
     M(12, STATUS_INFO, status_info, IPC_CHILDREN, IPC_SUPERVISOR | IPC_CLI, NONE)      \
     M(13, LISTENER_CLOSE, listener_close, IPC_SUPERVISOR, IPC_CHILDREN, NONE)          \
+    M(14, KEY_FILES, key_files, IPC_SUPERVISOR, IPC_SIGNER, NONE)                      \
+    M(15, KEY_FILE, key_file, IPC_SUPERVISOR, IPC_SIGNER, NONE)                        \
     /* the command line and the supervisor */                                          \
     M(20, ATTACH, attach, IPC_CLI, IPC_SUPERVISOR, ATTACHED)                           \
     M(21, ATTACHED, attached, IPC_SUPERVISOR, IPC_CLI, NONE)                           \
     M(22, SYSTEM_ASK, system_ask, IPC_CLI, IPC_SUPERVISOR, SYSTEM_INFO)                \
     M(23, SYSTEM_INFO, system_info, IPC_SUPERVISOR, IPC_CLI, NONE)                     \
+    /* the signer */                                                                   \
+    M(25, CERTIFICATES, certificates, IPC_SIGNER, IPC_EDGES, NONE)                     \
+    M(26, SIGN, sign, IPC_EDGES, IPC_SIGNER, SIGNED)                                   \
+    M(27, SIGNED, signed_data, IPC_SIGNER, IPC_EDGES, NONE)                            \
     /* receiving mail */                                                               \
-    M(30, SESSION_OPEN, session_open, IPC_SMTP | IPC_POP3, IPC_STORE, SESSION_VERDICT) \
-    M(31, SESSION_VERDICT, session_verdict, IPC_STORE, IPC_SMTP | IPC_POP3, NONE)      \
-    M(32, SESSION_CLOSE, session_close, IPC_SMTP | IPC_POP3, IPC_STORE, NONE)          \
-    M(33, RCPT_CHECK, rcpt_check, IPC_SMTP, IPC_STORE, RCPT_VERDICT)                   \
-    M(34, RCPT_VERDICT, rcpt_verdict, IPC_STORE, IPC_SMTP, NONE)                       \
-    M(35, BODY_CHUNK, body_chunk, IPC_SMTP, IPC_STORE, NONE)                           \
-    M(36, BODY_CREDIT, body_credit, IPC_STORE, IPC_SMTP, NONE)                         \
-    M(37, BODY_ABORT, body_abort, IPC_SMTP, IPC_STORE, NONE)                           \
-    M(38, COMMIT, commit, IPC_SMTP, IPC_STORE, COMMIT_RESULT)                          \
-    M(39, COMMIT_RESULT, commit_result, IPC_STORE, IPC_SMTP, NONE)                     \
-    M(40, COMMIT_ASK, commit_ask, IPC_SMTP, IPC_STORE, COMMIT_RESULT)                  \
+    M(30, SESSION_OPEN, session_open, IPC_EDGES, IPC_STORE, SESSION_VERDICT)           \
+    M(31, SESSION_VERDICT, session_verdict, IPC_STORE, IPC_EDGES, NONE)                \
+    M(32, SESSION_CLOSE, session_close, IPC_EDGES, IPC_STORE, NONE)                    \
+    M(33, RCPT_CHECK, rcpt_check, IPC_MTA, IPC_STORE, RCPT_VERDICT)                    \
+    M(34, RCPT_VERDICT, rcpt_verdict, IPC_STORE, IPC_MTA, NONE)                        \
+    M(35, BODY_CHUNK, body_chunk, IPC_MTA, IPC_STORE, NONE)                            \
+    M(36, BODY_CREDIT, body_credit, IPC_STORE, IPC_MTA, NONE)                          \
+    M(37, BODY_ABORT, body_abort, IPC_MTA, IPC_STORE, NONE)                            \
+    M(38, COMMIT, commit, IPC_MTA, IPC_STORE, COMMIT_RESULT)                           \
+    M(39, COMMIT_RESULT, commit_result, IPC_STORE, IPC_MTA, NONE)                      \
+    M(40, COMMIT_ASK, commit_ask, IPC_MTA, IPC_STORE, COMMIT_RESULT)                   \
     /* reading mail */                                                                 \
-    M(50, LOGIN, login, IPC_POP3, IPC_STORE, LOGIN_RESULT)                             \
-    M(51, LOGIN_RESULT, login_result, IPC_STORE, IPC_POP3, NONE)                       \
-    M(52, RESUME, resume, IPC_POP3, IPC_STORE, RESUME_RESULT)                          \
-    M(53, RESUME_RESULT, resume_result, IPC_STORE, IPC_POP3, NONE)                     \
+    M(50, LOGIN, login, IPC_LOGINS, IPC_STORE, LOGIN_RESULT)                           \
+    M(51, LOGIN_RESULT, login_result, IPC_STORE, IPC_LOGINS, NONE)                     \
+    M(52, RESUME, resume, IPC_LOGINS, IPC_STORE, RESUME_RESULT)                        \
+    M(53, RESUME_RESULT, resume_result, IPC_STORE, IPC_LOGINS, NONE)                   \
     M(54, MAILDROP_OPEN, maildrop_open, IPC_POP3, IPC_STORE, MAILDROP)                 \
     M(55, MAILDROP, maildrop, IPC_STORE, IPC_POP3, NONE)                               \
     M(56, MAILDROP_LIST, maildrop_list, IPC_POP3, IPC_STORE, MAILDROP_ROWS)            \
@@ -122,6 +199,12 @@ enum {
     M(58, MESSAGE_READ, message_read, IPC_POP3, IPC_STORE, MESSAGE_DATA)               \
     M(59, MESSAGE_DATA, message_data, IPC_STORE, IPC_POP3, NONE)                       \
     M(60, MAILDROP_EXPUNGE, maildrop_expunge, IPC_POP3, IPC_STORE, RESULT)             \
+    M(61, SCRAM_BEGIN, scram_begin, IPC_LOGINS, IPC_STORE, SCRAM_STEP)                 \
+    M(62, SCRAM_STEP, scram_step, IPC_STORE, IPC_LOGINS, NONE)                         \
+    M(63, SCRAM_FINISH, scram_finish, IPC_LOGINS, IPC_STORE, LOGIN_RESULT)             \
+    M(64, LOGIN_EXTERNAL, login_external, IPC_LOGINS, IPC_STORE, LOGIN_RESULT)         \
+    M(65, SENDER_CHECK, sender_check, IPC_SUBMISSION, IPC_STORE, SENDER_VERDICT)       \
+    M(66, SENDER_VERDICT, sender_verdict, IPC_STORE, IPC_SUBMISSION, NONE)             \
     /* administration; a long task sends PROGRESS before its answer */                 \
     M(70, DOMAIN_ADD, domain_add, IPC_CLI, IPC_STORE, RESULT)                          \
     M(71, DOMAIN_REMOVE, domain_remove, IPC_CLI, IPC_STORE, RESULT)                    \
@@ -145,7 +228,15 @@ enum {
     M(89, STORE_COMPACT, store_compact, IPC_CLI, IPC_STORE, STORE_REPORT)              \
     M(90, STORE_REPORT, store_report, IPC_STORE, IPC_CLI, NONE)                        \
     M(91, PROGRESS, progress, IPC_STORE, IPC_CLI, NONE)                                \
-    M(92, RESULT, result, IPC_STORE, IPC_POP3 | IPC_CLI, NONE)
+    M(92, RESULT, result, IPC_STORE, IPC_POP3 | IPC_CLI, NONE)                         \
+    M(93, GRANT_ADD, grant_add, IPC_CLI, IPC_STORE, GRANT_ADDED)                       \
+    M(94, GRANT_ADDED, grant_added, IPC_STORE, IPC_CLI, NONE)                          \
+    M(95, GRANT_REMOVE, grant_remove, IPC_CLI, IPC_STORE, RESULT)                      \
+    M(96, GRANT_LIST, grant_list, IPC_CLI, IPC_STORE, GRANT_ROWS)                      \
+    M(97, GRANT_ROWS, grant_rows, IPC_STORE, IPC_CLI, NONE)                            \
+    M(98, QUEUE_LIST, queue_list, IPC_CLI, IPC_STORE, QUEUE_ROWS)                      \
+    M(99, QUEUE_ROWS, queue_rows, IPC_STORE, IPC_CLI, NONE)                            \
+    M(100, QUEUE_REMOVE, queue_remove, IPC_CLI, IPC_STORE, RESULT)
 
 /* HELLO: the first message of a role on its control channel. */
 #define IPC_FIELDS_hello(F)            \
@@ -170,10 +261,41 @@ enum {
     F(ADDR, address, 0, _)
 #define IPC_FIELDS_listener_close(F) F(U32, id, 0, _)
 
-/* CHANNEL: with one descriptor, a stream to another process. It replaces an older one to the same peer. */
+/* CHANNEL: with one descriptor, a stream to another process. It replaces an older one of the same purpose to
+ * the same peer. */
 #define IPC_FIELDS_channel(F)               \
     F(U8, peer_role, IPC_ROLE_COUNT - 1, _) \
-    F(U32, peer_instance, 0, _)
+    F(U32, peer_instance, 0, _)             \
+    F(U8, purpose, IPC_PURPOSE_COUNT - 1, _)
+
+/* KEY_FILES: `pairs` certificates with their keys follow as KEY_FILE, 2 * pairs of them; they replace all
+ * that came before once the last is there. 0: the signer makes a certificate of its own for the host name.
+ * KEY_FILE: with one descriptor, a file in PEM; `number` from 0 names the pair. */
+#define IPC_FIELDS_key_files(F) \
+    F(U64, generation, 0, _)    \
+    F(U32, pairs, IPC_CERTIFICATES_MAX, _)
+#define IPC_FIELDS_key_file(F)                  \
+    F(U32, number, IPC_CERTIFICATES_MAX - 1, _) \
+    F(U8, kind, IPC_KEY_FILE_COUNT - 1, _)      \
+    F(BYTES, path, 255, _) /* for messages to people */
+
+/* CERTIFICATES: what may be shown to clients; sent when a channel comes up and whenever it changes. The first
+ * is the one for names that none has. */
+#define IPC_FIELDS_certificates(F) \
+    F(U64, generation, 0, _)       \
+    F(LIST, list, IPC_CERTIFICATES_MAX, certificate)
+#define IPC_FIELDS_certificate(F)         \
+    F(BYTES, key_id, IPC_KEY_ID_BYTES, _) \
+    F(BYTES, chain, IPC_CHAIN_MAX, _) /* PEM, leaf first */
+
+/* SIGN: on a channel for calls only; the asker waits for the answer. */
+#define IPC_FIELDS_sign(F)                \
+    F(BYTES, key_id, IPC_KEY_ID_BYTES, _) \
+    F(U8, kind, IPC_SIGN_COUNT - 1, _)    \
+    F(BYTES, data, IPC_SIGN_DATA_MAX, _)
+#define IPC_FIELDS_signed_data(F)          \
+    F(U8, status, IPC_STATUS_COUNT - 1, _) \
+    F(BYTES, signature, IPC_SIGN_DATA_MAX, _)
 
 /* TOKEN_KEY: the key of session tokens; the same for every store process of one run of the supervisor. */
 #define IPC_FIELDS_token_key(F) F(BYTES, key, 32, _)
@@ -240,7 +362,17 @@ enum {
     F(ID, session, 0, _)                  \
     F(BYTES, address, IPC_ADDRESS_MAX, _) \
     F(U64, size, 0, _)
+/* In a session that is logged in for submission, recipients elsewhere are IPC_OK too, with `remote`. */
 #define IPC_FIELDS_rcpt_verdict(F)         \
+    F(U8, status, IPC_STATUS_COUNT - 1, _) \
+    F(U8, remote, 1, _)                    \
+    F(BYTES, text, IPC_TEXT_MAX, _)
+
+/* SENDER_CHECK: may the account of this session use this address as a sender? IPC_OK or IPC_REFUSED. */
+#define IPC_FIELDS_sender_check(F) \
+    F(ID, session, 0, _)           \
+    F(BYTES, address, IPC_ADDRESS_MAX, _)
+#define IPC_FIELDS_sender_verdict(F)       \
     F(U8, status, IPC_STATUS_COUNT - 1, _) \
     F(BYTES, text, IPC_TEXT_MAX, _)
 
@@ -269,6 +401,10 @@ enum {
     F(U64, body, 0, _)                                                                      \
     F(U64, body_bytes, 0, _)                                                                \
     F(U8, service, IPC_SERVICE_COUNT - 1, _)                                                \
+    F(U8, each, 1, _) /* LMTP: recipients fail one by one, the others get the message */    \
+    F(BYTES, content_sum, IPC_SUM_BYTES,                                                    \
+      _)                 /* submission: of the body behind the header, for the Sent copy */ \
+    F(BYTES, tls, 64, _) /* "TLSv1.3 TLS_AES_256_GCM_SHA384"; empty: in clear */            \
     F(ADDR, source, 0, _)                                                                   \
     F(BYTES, protocol, 16, _) /* "ESMTP", "UTF8SMTP" … as in Received (RFC 3848, 6531) */ \
     F(BYTES, helo, 255, _)                                                                  \
@@ -291,18 +427,24 @@ enum {
 #define IPC_FIELDS_recipient_result(F) F(U8, status, IPC_STATUS_COUNT - 1, _)
 #define IPC_FIELDS_commit_ask(F)       F(ID, commit, 0, _)
 
-/* LOGIN: a name and password. The token lets the session be presented again to a new store process. */
-#define IPC_FIELDS_login(F)                  \
-    F(ID, session, 0, _)                     \
-    F(U8, service, IPC_SERVICE_COUNT - 1, _) \
-    F(ADDR, source, 0, _)                    \
-    F(BYTES, user, IPC_ADDRESS_MAX, _)       \
+/* LOGIN: a name and password. The token lets the session be presented again to a new store process. `tls`:
+ * the password came encrypted. All texts as the client sent them; the store prepares them (RFC 8265). */
+#define IPC_FIELDS_login(F)                                    \
+    F(ID, session, 0, _)                                       \
+    F(U8, service, IPC_SERVICE_COUNT - 1, _)                   \
+    F(U8, mechanism, IPC_MECHANISM_COUNT - 1, _)               \
+    F(U8, tls, 1, _)                                           \
+    F(ADDR, source, 0, _)                                      \
+    F(BYTES, authzid, IPC_ADDRESS_MAX, _) /* empty: as user */ \
+    F(BYTES, user, IPC_ADDRESS_MAX, _)                         \
     F(BYTES, password, 512, _)
+/* `final`: what a mechanism has to say at its end: the server's signature, or SCRAM's error. */
 #define IPC_FIELDS_login_result(F)         \
     F(U8, status, IPC_STATUS_COUNT - 1, _) \
     F(U64, account, 0, _)                  \
     F(BYTES, token, 32, _)                 \
-    F(BYTES, address, IPC_ADDRESS_MAX, _)
+    F(BYTES, address, IPC_ADDRESS_MAX, _)  \
+    F(BYTES, final, IPC_SASL_MAX, _)
 #define IPC_FIELDS_resume(F)                 \
     F(ID, session, 0, _)                     \
     F(U8, service, IPC_SERVICE_COUNT - 1, _) \
@@ -311,6 +453,36 @@ enum {
     F(BYTES, token, 32, _)                   \
     F(U8, maildrop_held, 1, _) /* it had the maildrop open: take the lock again */
 #define IPC_FIELDS_resume_result(F) F(U8, status, IPC_STATUS_COUNT - 1, _)
+
+/* SCRAM (RFC 5802, RFC 7677), whose server side is the store's. `bindings`: what this connection could bind
+ * to (enum ipc_binding), with their data; in clear there are none. A failed SCRAM_STEP ends the exchange. */
+#define IPC_FIELDS_scram_begin(F)                                                                         \
+    F(ID, session, 0, _)                                                                                  \
+    F(U8, service, IPC_SERVICE_COUNT - 1, _)                                                              \
+    F(U8, mechanism, IPC_MECHANISM_COUNT - 1, _)                                                          \
+    F(U8, tls, 1, _)                                                                                      \
+    F(U8, plus_offered, 1, _) /* the -PLUS mechanism was announced: a client's "y" is then a downgrade */ \
+    F(ADDR, source, 0, _)                                                                                 \
+    F(BYTES, binding_end_point, IPC_BINDING_MAX, _)                                                       \
+    F(BYTES, binding_exporter, IPC_BINDING_MAX, _)                                                        \
+    F(BYTES, message, IPC_SASL_MAX, _) /* client-first */
+#define IPC_FIELDS_scram_step(F)           \
+    F(U8, status, IPC_STATUS_COUNT - 1, _) \
+    F(BYTES, message, IPC_SASL_MAX, _) /* server-first, or "e=…" */
+#define IPC_FIELDS_scram_finish(F) \
+    F(ID, session, 0, _)           \
+    F(BYTES, message, IPC_SASL_MAX, _) /* client-final */
+
+/* LOGIN_EXTERNAL: the connection itself proves who it is: by a client certificate (its fingerprint), or on
+ * the Unix socket by the kernel's word for the peer (`trusted_peer`: root or a member of the control group).
+ */
+#define IPC_FIELDS_login_external(F)                \
+    F(ID, session, 0, _)                            \
+    F(U8, service, IPC_SERVICE_COUNT - 1, _)        \
+    F(U8, trusted_peer, 1, _)                       \
+    F(ADDR, source, 0, _)                           \
+    F(BYTES, fingerprint, IPC_FINGERPRINT_BYTES, _) \
+    F(BYTES, authzid, IPC_ADDRESS_MAX, _)
 
 /* The maildrop of the session's account: its INBOX, locked for this session until SESSION_CLOSE. */
 #define IPC_FIELDS_maildrop_open(F) F(ID, session, 0, _)
@@ -355,19 +527,27 @@ enum {
     F(U64, accounts, 0, _)       \
     F(U64, aliases, 0, _)
 
-#define IPC_FIELDS_account_add(F)                                          \
-    F(BYTES, address, IPC_ADDRESS_MAX, _)                                  \
-    F(BYTES, password, 512, _) /* empty: no password, nobody can log in */ \
+#define IPC_FIELDS_account_add(F)                                                           \
+    F(BYTES, address, IPC_ADDRESS_MAX, _)                                                   \
+    F(BYTES, password, 512, _) /* empty: no password, nobody can log in */                  \
+    F(U8, hashed, 1, _)        /* password is a crypt(3) or Argon2id hash from elsewhere */ \
     F(U64, quota_bytes, 0, _)  /* 0: unlimited */
 #define IPC_FIELDS_account_remove(F) F(BYTES, address, IPC_ADDRESS_MAX, _)
 /* Bits of account_set.change. */
-enum ipc_account_change { IPC_ACCOUNT_PASSWORD = 1, IPC_ACCOUNT_QUOTA = 2, IPC_ACCOUNT_ENABLED = 4 };
+enum ipc_account_change {
+    IPC_ACCOUNT_PASSWORD = 1,
+    IPC_ACCOUNT_QUOTA = 2,
+    IPC_ACCOUNT_ENABLED = 4,
+    IPC_ACCOUNT_SENT_COPY = 8
+};
 #define IPC_FIELDS_account_set(F)         \
     F(BYTES, address, IPC_ADDRESS_MAX, _) \
-    F(U32, change, 7, _)                  \
+    F(U32, change, 15, _)                 \
     F(BYTES, password, 512, _)            \
+    F(U8, hashed, 1, _)                   \
     F(U64, quota_bytes, 0, _)             \
-    F(U8, enabled, 1, _)
+    F(U8, enabled, 1, _)                  \
+    F(U8, sent_copy, 1, _)
 #define IPC_FIELDS_account_list(F)            \
     F(BYTES, domain, 255, _) /* empty: all */ \
     F(BYTES, after, IPC_ADDRESS_MAX, _)
@@ -382,7 +562,72 @@ enum ipc_account_change { IPC_ACCOUNT_PASSWORD = 1, IPC_ACCOUNT_QUOTA = 2, IPC_A
     F(U64, quota_bytes, 0, _)             \
     F(U8, enabled, 1, _)                  \
     F(U8, has_password, 1, _)             \
+    F(U8, has_scram, 1, _)                \
+    F(U8, sent_copy, 1, _)                \
+    F(U32, grants, 0, _)                  \
     F(U64, created_at_s, 0, _)
+
+/* What an account has beside its password: app passwords, client certificates for EXTERNAL, addresses of
+ * others it may send as. */
+enum ipc_grant_kind {
+    IPC_GRANT_APP_PASSWORD = 1,
+    IPC_GRANT_CERTIFICATE = 2,
+    IPC_GRANT_SEND_AS = 3,
+    IPC_GRANT_COUNT
+};
+#define IPC_FIELDS_grant_add(F)                                                                       \
+    F(BYTES, address, IPC_ADDRESS_MAX, _) /* of the account */                                        \
+    F(U8, kind, IPC_GRANT_COUNT - 1, _)                                                               \
+    F(BYTES, name, IPC_ADDRESS_MAX, _) /* of the app password or certificate; SEND_AS: the address */ \
+    F(U32, protocols, IPC_PROTOCOL_ALL, _)                                                            \
+    F(U64, expires_at_s, 0, _) /* Unix time; 0: never */                                              \
+    F(BYTES, fingerprint, IPC_FINGERPRINT_BYTES, _)
+/* `password`: of a new app password, shown this once. */
+#define IPC_FIELDS_grant_added(F)          \
+    F(U8, status, IPC_STATUS_COUNT - 1, _) \
+    F(BYTES, text, IPC_TEXT_MAX, _)        \
+    F(BYTES, password, 64, _)
+#define IPC_FIELDS_grant_remove(F)        \
+    F(BYTES, address, IPC_ADDRESS_MAX, _) \
+    F(U8, kind, IPC_GRANT_COUNT - 1, _)   \
+    F(BYTES, name, IPC_ADDRESS_MAX, _)
+#define IPC_FIELDS_grant_list(F)          \
+    F(BYTES, address, IPC_ADDRESS_MAX, _) \
+    F(U8, kind, IPC_GRANT_COUNT - 1, _) /* 0: all */
+#define IPC_FIELDS_grant_rows(F)           \
+    F(U8, status, IPC_STATUS_COUNT - 1, _) \
+    F(BYTES, text, IPC_TEXT_MAX, _)        \
+    F(LIST, rows, 64, grant_row)
+#define IPC_FIELDS_grant_row(F)         \
+    F(U8, kind, IPC_GRANT_COUNT - 1, _) \
+    F(BYTES, name, IPC_ADDRESS_MAX, _)  \
+    F(U32, protocols, 0, _)             \
+    F(U64, created_at_s, 0, _)          \
+    F(U64, expires_at_s, 0, _)          \
+    F(BYTES, fingerprint, IPC_FINGERPRINT_BYTES, _)
+
+/* The queue: one row per message and remote recipient. `after` is the id of the last row seen. */
+#define IPC_FIELDS_queue_list(F)  \
+    F(U64, after_message, 0, _)   \
+    F(U32, after_recipient, 0, _) \
+    F(BYTES, address, IPC_ADDRESS_MAX, _) /* sender, recipient or "@domain"; empty: all */
+#define IPC_FIELDS_queue_rows(F)           \
+    F(U8, status, IPC_STATUS_COUNT - 1, _) \
+    F(U8, more, 1, _)                      \
+    F(LIST, rows, 500, queue_row)
+#define IPC_FIELDS_queue_row(F)                                                                \
+    F(U64, message, 0, _)                                                                      \
+    F(U32, recipient, 0, _) /* index in the envelope */                                        \
+    F(ID, commit, 0, _)                                                                        \
+    F(BYTES, sender, IPC_ADDRESS_MAX, _)                                                       \
+    F(BYTES, address, IPC_ADDRESS_MAX, _)                                                      \
+    F(BYTES, account, IPC_ADDRESS_MAX, _) /* who submitted it; empty: nobody known any more */ \
+    F(BYTES, state, 32, _)                                                                     \
+    F(U64, created_at_s, 0, _)                                                                 \
+    F(U64, bytes, 0, _)
+#define IPC_FIELDS_queue_remove(F) \
+    F(U64, message, 0, _)          \
+    F(U32, recipient, 0, _)
 
 #define IPC_FIELDS_alias_add(F)                                          \
     F(BYTES, alias, IPC_ADDRESS_MAX, _) /* "@domain" is the catch-all */ \
@@ -451,7 +696,10 @@ enum ipc_account_change { IPC_ACCOUNT_PASSWORD = 1, IPC_ACCOUNT_QUOTA = 2, IPC_A
     I(recipient)        \
     I(variant)          \
     I(recipient_result) \
+    I(certificate)      \
     I(maildrop_row)     \
+    I(grant_row)        \
+    I(queue_row)        \
     I(domain_row)       \
     I(account_row)      \
     I(alias_row)        \

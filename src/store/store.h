@@ -119,6 +119,10 @@ enum store_op_kind {
     STORE_OP_ACCOUNT_SET,
     STORE_OP_ALIAS_ADD,
     STORE_OP_ALIAS_REMOVE,
+    STORE_OP_GRANT_ADD,
+    STORE_OP_GRANT_REMOVE,
+    STORE_OP_QUEUE_REMOVE,
+    STORE_OP_APPEND,
     STORE_OP_INTERNAL, /* the store's own: compaction, account removal in slices */
     STORE_OP_COUNT
 };
@@ -131,6 +135,11 @@ enum {
     STORE_UIDS_MAX = 4096, /* of one operation */
     STORE_ADDRESS_MAX = 320,
     STORE_VERIFIER_MAX = 1024,
+    STORE_GRANTS_MAX = 64, /* of one account */
+    STORE_GRANT_NAME_MAX = 320,
+    STORE_GRANT_DATA_MAX = 128,
+    STORE_SCRAM_SALT_BYTES = 16,
+    STORE_SUM_BYTES = 16,
 };
 
 enum store_flag {
@@ -146,11 +155,16 @@ struct store_rcpt {
     uint32_t variant;
     uint64_t flags; /* of its entries */
     /* answer */
-    int result;       /* BRANT_OK: delivered */
+    int result;       /* BRANT_OK: delivered, or queued */
+    bool queued;      /* it is a recipient elsewhere: a row of the queue */
     uint32_t entries; /* made for this recipient; 0 when an earlier one already reached the same mailboxes */
 };
 
-/* STORE_OP_COMMIT: one message for all its recipients, all or nothing. An account reached by several
+/* STORE_OP_COMMIT: one message for all its recipients, all or nothing (`each`: a recipient that can't be
+ * resolved gets its result, the others the message; BRANT_ETRYLATER when nobody is left). With a `submitter`
+ * recipients that are not local become rows of the queue, in the same record; without one they are refused.
+ * When the submitter's account has STORE_ACCOUNT_SENT_COPY, the same record also puts a copy, \Seen, into its
+ * Sent mailbox, which is made first where it is missing. An account reached by several
  * recipients gets one copy. Quota is not asked here: that was decided by store_resolve (rule 3 of DESIGN §3).
  * BRANT_OK: durable and in the mailboxes. BRANT_ETRYLATER: a recipient can't be resolved any more, or the
  * store is busy; nothing was stored. BRANT_ENOSPACE: below the reserve. BRANT_ELIMIT: the expansion is over
@@ -159,18 +173,43 @@ struct store_rcpt {
 struct store_commit {
     uint8_t id[16];
     uint8_t session[16];
-    struct span source, protocol, helo; /* text, at most 64, 32 and 255 bytes */
-    struct span reverse_path;           /* empty: the null reverse-path */
-    struct span message_id;             /* of the header, for trace; may be empty; at most 998 bytes */
-    struct span structure;              /* opaque; at most 65,536 bytes */
-    const struct span *prefixes;        /* one per variant, at most 65,536 bytes each */
-    size_t prefix_count;                /* 1 to STORE_VARIANTS_MAX */
+    struct span source, protocol, helo;   /* text, at most 64, 32 and 255 bytes */
+    struct span reverse_path;             /* empty: the null reverse-path */
+    struct span message_id;               /* of the header, for trace; may be empty; at most 998 bytes */
+    struct span structure;                /* opaque; at most 65,536 bytes */
+    struct span tls;                      /* version and cipher, at most 64 bytes; empty: in clear */
+    uint8_t content_sum[STORE_SUM_BYTES]; /* of the body behind the header; zero: unknown */
+    uint64_t submitter;                   /* account that sends it; 0: mail from elsewhere */
+    bool each;                            /* LMTP: recipients stand alone */
+    const struct span *prefixes;          /* one per variant, at most 65,536 bytes each */
+    size_t prefix_count;                  /* 1 to STORE_VARIANTS_MAX */
     struct store_rcpt *rcpts;
     size_t rcpt_count;
     struct store_body *body;
     /* answer */
     uint64_t message; /* its id for life */
     bool duplicate;
+    uint32_t queued; /* rows of the queue made */
+};
+
+/* STORE_OP_APPEND: a message put into one mailbox of its owner (IMAP APPEND, and later others). When
+ * `unless_filed` and the server has filed a copy of the same submission there (same Message-ID, same
+ * content_sum, within the last seven days, still there), nothing is stored and the answer is that copy's UID
+ * with `filed`. BRANT_ENOTFOUND: no such account or mailbox. BRANT_EREFUSED: over quota. BRANT_ENOSPACE,
+ * BRANT_ELIMIT, BRANT_ESTATE as COMMIT. */
+struct store_append {
+    uint64_t account, mailbox; /* 0: the INBOX */
+    uint8_t session[16];
+    uint64_t flags;
+    int64_t time_ms; /* internal date; 0: now */
+    struct span message_id, structure;
+    uint8_t content_sum[STORE_SUM_BYTES];
+    bool unless_filed;
+    struct store_body *body;
+    /* answer */
+    uint64_t message;
+    uint32_t uid, uidvalidity;
+    bool filed;
 };
 
 enum store_flag_action { STORE_FLAGS_ADD, STORE_FLAGS_REMOVE, STORE_FLAGS_REPLACE };
@@ -201,20 +240,66 @@ struct store_mailbox_add {
 
 enum store_account_option {
     STORE_ACCOUNT_ENABLED = 1,
-    STORE_ACCOUNT_ADMIN = 2 /* gets postmaster@ where nobody has that name */
+    STORE_ACCOUNT_ADMIN = 2,    /* gets postmaster@ where nobody has that name */
+    STORE_ACCOUNT_SENT_COPY = 4 /* what it submits is filed in its Sent mailbox */
 };
-enum store_account_field { STORE_SET_VERIFIER = 1, STORE_SET_QUOTA = 2, STORE_SET_OPTIONS = 4 };
+enum store_account_field {
+    STORE_SET_VERIFIER = 1,
+    STORE_SET_QUOTA = 2,
+    STORE_SET_OPTIONS = 4, /* those in option_mask */
+    STORE_SET_SCRAM = 8,
+    STORE_SET_IF_VERIFIER =
+        16 /* only while the verifier still is `expected`, else BRANT_ESTATE: an upgrade */
+};
+
+/* What SCRAM-SHA-256 (RFC 5802) keeps. The salt is the account's for life, so that its app passwords, which
+ * have keys of their own, can be tried in the same exchange. */
+struct store_scram {
+    uint8_t salt[STORE_SCRAM_SALT_BYTES];
+    uint32_t iterations; /* 0: there are no keys yet (the salt is there all the same) */
+    uint8_t stored_key[32], server_key[32];
+};
 
 /* ACCOUNT_ADD: BRANT_EEXISTS, BRANT_ENOTFOUND (the domain), BRANT_ESYNTAX.
  * ACCOUNT_SET (`set` says what): BRANT_ENOTFOUND.
  * ACCOUNT_REMOVE: answered when the account can't be used any more; its mail goes in the background. */
 struct store_account {
     struct span address;
-    uint32_t set;         /* enum store_account_field */
-    uint32_t options;     /* enum store_account_option */
-    uint64_t quota_bytes; /* 0: unlimited */
-    struct span verifier; /* opaque; empty: nobody can log in */
-    uint64_t account;     /* answer: its id */
+    uint32_t set;             /* enum store_account_field */
+    uint32_t options;         /* enum store_account_option */
+    uint64_t quota_bytes;     /* 0: unlimited */
+    uint32_t option_mask;     /* SET_OPTIONS: which bits of options count; the others stay */
+    struct span verifier;     /* opaque; empty: nobody can log in */
+    struct span expected;     /* SET_IF_VERIFIER */
+    struct store_scram scram; /* ADD: the salt; SET_SCRAM: all but the salt */
+    uint64_t account;         /* answer: its id */
+};
+
+/* What an account has beside its password. GRANT_ADD: BRANT_EEXISTS (kind and name), BRANT_ENOTFOUND (the
+ * account), BRANT_ELIMIT. GRANT_REMOVE: BRANT_ENOTFOUND. A certificate belongs to one account: BRANT_EEXISTS.
+ */
+enum store_grant_kind {
+    STORE_GRANT_APP_PASSWORD = 1, /* data: opaque to the store, its verifier and keys */
+    STORE_GRANT_CERTIFICATE = 2,  /* data: SHA-256 of the certificate */
+    STORE_GRANT_SEND_AS = 3       /* name: the address, or "@domain"; no data */
+};
+struct store_grant {
+    uint8_t kind;
+    struct span name;
+    uint32_t protocols;  /* bits, opaque to the store */
+    uint64_t created_ms; /* filled in by the writer */
+    uint64_t expires_ms; /* 0: never */
+    struct span data;
+};
+struct store_grant_op {
+    struct span address;      /* of the account */
+    struct store_grant grant; /* REMOVE: kind and name count */
+};
+
+/* QUEUE_REMOVE: BRANT_ENOTFOUND. The message goes when nothing else holds it. */
+struct store_queue_op {
+    uint64_t message;
+    uint32_t recipient;
 };
 
 /* DOMAIN_ADD: BRANT_EEXISTS, BRANT_ESYNTAX. DOMAIN_REMOVE: BRANT_ENOTFOUND, BRANT_ESTATE while it has
@@ -242,6 +327,9 @@ struct store_op {
         struct store_account account;
         struct store_domain domain;
         struct store_alias alias;
+        struct store_grant_op grant;
+        struct store_queue_op queue;
+        struct store_append append;
         void *internal;
     };
     /* answer */
@@ -288,6 +376,8 @@ struct store_account_info {
     int64_t created_ms;
     uint32_t options;
     char address[STORE_ADDRESS_MAX + 1];
+    struct store_scram scram; /* wipe after use */
+    uint32_t grants;          /* how many */
     size_t verifier_len;
     uint8_t verifier[STORE_VERIFIER_MAX]; /* wipe after use */
 };
@@ -295,6 +385,17 @@ struct store_account_info {
  * BRANT_ENOTFOUND. */
 int store_account_find(struct store *st, struct span address, struct store_account_info *ret);
 int store_account_get(struct store *st, uint64_t account, struct store_account_info *ret);
+
+/* The grants of an account: copies in the arena. kind 0: all. BRANT_ENOTFOUND, BRANT_ELIMIT (the arena). */
+int store_grants_get(struct store *st, uint64_t account, uint8_t kind, struct arena *arena,
+                     struct store_grant **ret, size_t *ret_count);
+/* The account a client certificate belongs to. BRANT_ENOTFOUND. */
+int store_account_by_certificate(struct store *st, const uint8_t sha256[32], uint64_t *ret_account,
+                                 uint64_t *ret_expires_ms, uint32_t *ret_protocols);
+/* May this account use this address as a sender: it is its own, or mail for it reaches the account
+ * (user+detail, aliases, a catch-all), or there is a SEND_AS grant. BRANT_OK, BRANT_EREFUSED, BRANT_ENOTFOUND
+ * (the account). */
+int store_may_send_as(struct store *st, uint64_t account, struct span address);
 
 /* Lists in byte order of the name, beginning behind `after` (empty: at the start); return the count, at most
  * max. domain empty: all. They go over the whole directory: for people, not for each message. */
@@ -318,6 +419,7 @@ struct store_status {
     uint64_t free_bytes, reserve_bytes, body_memory_bytes;
     uint64_t commits, records, batches, compacted_segments; /* since the start */
     uint64_t parked_ops;
+    uint64_t queued;                                                    /* rows of the queue */
     bool accepting, dead, read_only, index_failing, compaction_blocked; /* blocked: a damaged segment */
 };
 void store_status_get(struct store *st, struct store_status *ret);
@@ -360,6 +462,24 @@ struct span store_message_structure(const struct store_message *m); /* as commit
 /* Up to len bytes from the offset; ret_len is less only at the end. BRANT_ECORRUPT, BRANT_EIO. */
 int store_message_read(struct store_message *m, uint64_t offset, void *data, size_t len, size_t *ret_len);
 void store_message_close(struct store_message *m);
+
+/* The queue: a row for each recipient elsewhere whose fate is open, in order of message and recipient, behind
+ * the row named. address: of the sender, of the recipient, or "@domain" of a recipient; empty: all. Until
+ * there is a relay every row is STORE_QUEUE_HELD. Strings live in the arena. */
+enum store_queue_state { STORE_QUEUE_HELD = 1 };
+struct store_queue_row {
+    uint64_t message;
+    uint32_t recipient; /* index in the envelope */
+    uint8_t commit[16];
+    uint8_t state;    /* enum store_queue_state */
+    uint64_t account; /* the submitter */
+    int64_t created_ms;
+    uint64_t bytes;
+    struct span sender, address;
+};
+int store_queue_list(struct store_reader *r, struct span address, uint64_t after_message,
+                     uint32_t after_recipient, struct arena *arena, struct store_queue_row *ret, size_t max,
+                     size_t *ret_count);
 
 /* The story of messages, newest first. The query is a commit or session id (32 hexadecimal digits), a
  * Message-ID with its angle brackets, or an address: sender, recipient or account. before_seq: only records

@@ -50,6 +50,7 @@ static int write_config(const struct demo *d)
             "log_file = \"%s/log\"\n"
             "listen.smtp = 127.0.0.1:%u\n"
             "listen.pop3 = 127.0.0.1:%u\n"
+            "cleartext_auth = loopback\n"
             "# Everybody who tries it comes from one address.\n"
             "max_connections_per_source = 5000\n",
             d->dir, d->dir, d->dir, d->port_base + SMTP_PORT, d->port_base + POP3_PORT);

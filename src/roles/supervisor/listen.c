@@ -45,7 +45,7 @@ static bool is_wanted(const struct conf *conf, const struct sup_listener *l)
     for (size_t n = 0; n < sizeof sources / sizeof *sources; n++) {
         const struct conf_addresses *list = addresses(conf, n);
         for (size_t i = 0; sources[n].service == l->service && i < list->count; i++)
-            if (same(&list->list[i], &l->address))
+            if (same(&list->list[i].address, &l->address))
                 return true;
     }
     return false;
@@ -96,9 +96,9 @@ int sup_listen_open(struct supervisor *s, const struct conf *conf, size_t *ret_f
     for (size_t n = 0; n < sizeof sources / sizeof *sources; n++) {
         const struct conf_addresses *list = addresses(conf, n);
         for (size_t i = 0; i < list->count; i++) {
-            if (is_open(s, sources[n].service, &list->list[i]))
+            if (is_open(s, sources[n].service, &list->list[i].address))
                 continue;
-            if (open_one(s, sources[n].service, &list->list[i], (int)conf->listen_backlog) < 0) {
+            if (open_one(s, sources[n].service, &list->list[i].address, (int)conf->listen_backlog) < 0) {
                 while (s->listener_count > first)
                     close(s->listeners[--s->listener_count].fd);
                 return BRANT_EIO;
