@@ -203,7 +203,8 @@ static int message_write(struct applier *ap, uint64_t id, const struct record_me
     TRY(index_exec(ap->ix, INDEX_MESSAGE_PUT, INDEX_N(id), INDEX_N(ap->seq), INDEX_N(place->segment),
                    INDEX_N(place->offset), INDEX_N(place->length), INDEX_N(m->body_kind),
                    INDEX_N(m->body_bytes), INDEX_B(in_file ? span_make(m->body_file, 16) : SPAN_NONE),
-                   INDEX_N(dead), INDEX_N(m->time_ms), INDEX_B(span_make(m->commit_id, 16))));
+                   INDEX_N(dead), INDEX_N(m->time_ms), INDEX_N(ap->version),
+                   INDEX_B(span_make(m->commit_id, 16))));
     return dead ? BRANT_OK : segment_add(ap, place->segment, place->length);
 }
 
@@ -323,20 +324,33 @@ static int account_empty(struct applier *ap, uint64_t id)
     }
 }
 
+static int grant_write(struct applier *ap, uint64_t account, const struct record_grant *g)
+{
+    return index_exec(ap->ix, INDEX_GRANT_PUT, INDEX_N(account), INDEX_N(g->kind), INDEX_B(g->name),
+                      INDEX_N(g->protocols), INDEX_N(g->created_ms), INDEX_N(g->expires_ms),
+                      INDEX_B(g->data));
+}
+
 static int apply_account(struct applier *ap, const struct record_account *a)
 {
     uint64_t id = a->id ? a->id : ap->seq;
 
     TRY(flush_boxes(ap));
+    TRY(index_exec(ap->ix, INDEX_GRANT_WIPE, INDEX_N(id)));
     if (a->state == RECORD_STATE_REMOVED) {
         TRY(account_empty(ap, id));
         return index_exec(ap->ix, INDEX_ACCOUNT_PUT, INDEX_N(id), INDEX_N(a->state), INDEX_B(SPAN_NONE),
                           INDEX_N(0), INDEX_N(0), INDEX_N(0), INDEX_N(0), INDEX_B(SPAN_NONE),
+                          INDEX_B(SPAN_NONE), INDEX_N(0), INDEX_B(SPAN_NONE), INDEX_B(SPAN_NONE),
                           INDEX_N(ap->seq));
     }
     TRY(index_exec(ap->ix, INDEX_ACCOUNT_PUT, INDEX_N(id), INDEX_N(a->state), INDEX_B(a->address),
                    INDEX_N(a->options), INDEX_N(a->quota_bytes), INDEX_N(a->inbox ? a->inbox : id),
-                   INDEX_N(a->created_ms), INDEX_B(a->verifier), INDEX_N(ap->seq)));
+                   INDEX_N(a->created_ms), INDEX_B(a->verifier), INDEX_B(span_make(a->scram_salt, 16)),
+                   INDEX_N(a->scram_iterations), INDEX_B(a->scram_stored_key), INDEX_B(a->scram_server_key),
+                   INDEX_N(ap->seq)));
+    for (size_t i = 0; i < a->grants_count; i++)
+        TRY(grant_write(ap, id, &a->grants[i]));
     for (size_t i = 0; i < a->mailboxes_count; i++)
         TRY(mailbox_write(ap, a->mailboxes[i].id ? a->mailboxes[i].id : ap->seq, id, &a->mailboxes[i]));
     return BRANT_OK;
@@ -390,6 +404,7 @@ int applier_record(struct applier *ap, uint64_t seq, uint16_t type, uint16_t ver
     arena_reset(&ap->arena);
     TRY(record_decode(type, version, payload, place->length, &ap->arena, &rec, &fields_len));
     ap->seq = seq;
+    ap->version = version;
     switch (type) {
     case RECORD_MESSAGE:
         return apply_message(ap, &rec.message, place);

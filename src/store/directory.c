@@ -23,6 +23,7 @@ void dir_init(struct directory *d, const struct store_config *config, struct map
     map_init(&d->names, key);
     map_init(&d->accounts, key);
     map_init(&d->mailboxes, key);
+    map_init(&d->certs, key);
     d->delimiter = config->delimiter;
     if (!config->postmaster[0] || dir_canonical(span_str(config->postmaster), false, d->postmaster))
         d->postmaster[0] = '\0';
@@ -30,8 +31,9 @@ void dir_init(struct directory *d, const struct store_config *config, struct map
     d->steps = mem_array(STORE_EXPANSION_MAX, sizeof *d->steps);
 }
 
-static void account_free(struct dir_account *a)
+static void account_free(struct directory *d, struct dir_account *a)
 {
+    dir_grants_drop(d, a);
     while (a->boxes) {
         struct dir_mailbox *box = a->boxes;
 
@@ -39,6 +41,7 @@ static void account_free(struct dir_account *a)
         free(box->name);
         free(box);
     }
+    mem_wipe(&a->scram, sizeof a->scram);
     buf_done(&a->verifier);
     free(a);
 }
@@ -63,7 +66,7 @@ void dir_done(struct directory *d)
         name_free(value);
     it = map_iterate(&d->accounts);
     while ((value = map_next(&it, NULL)))
-        account_free(value);
+        account_free(d, value);
     it = map_iterate(&d->domains);
     while ((value = map_next(&it, NULL)))
         free(value);
@@ -71,6 +74,7 @@ void dir_done(struct directory *d)
     map_done(&d->names);
     map_done(&d->accounts);
     map_done(&d->mailboxes);
+    map_done(&d->certs);
     free(d->results);
     free(d->steps);
     pthread_mutex_destroy(&d->lock);
@@ -320,6 +324,38 @@ static void name_release(struct directory *d, struct dir_name *n)
     name_free(n);
 }
 
+/* The salt of an account from before there were salts: always the same, and no other account's. It goes into
+ * the account's next record. */
+static void old_salt(const struct dir_account *a, uint8_t salt[STORE_SCRAM_SALT_BYTES])
+{
+    char text[STORE_ADDRESS_MAX + 64];
+    int len = snprintf(text, sizeof text, "%llu %llu %s", (unsigned long long)a->id,
+                       (unsigned long long)a->created_ms, a->name ? a->name->address : "");
+
+    for (uint64_t half = 0; half < 2; half++) {
+        uint64_t bits = map_siphash((struct map_key){half, 0}, span_make(text, (size_t)len));
+
+        for (size_t i = 0; i < 8; i++)
+            salt[half * 8 + i] = (uint8_t)(bits >> (8 * i));
+    }
+}
+
+static void scram_put(struct dir_account *a, const struct record_account *rec)
+{
+    static const uint8_t none[STORE_SCRAM_SALT_BYTES];
+
+    struct store_scram scram = {.iterations = rec->scram_iterations};
+
+    memcpy(scram.salt, rec->scram_salt, sizeof scram.salt);
+    if (a->state == RECORD_STATE_LIVE && !memcmp(scram.salt, none, sizeof none))
+        old_salt(a, scram.salt);
+    if (rec->scram_stored_key.len == sizeof scram.stored_key)
+        memcpy(scram.stored_key, rec->scram_stored_key.p, sizeof scram.stored_key);
+    if (rec->scram_server_key.len == sizeof scram.server_key)
+        memcpy(scram.server_key, rec->scram_server_key.p, sizeof scram.server_key);
+    a->scram = scram;
+}
+
 struct dir_account *dir_account_put(struct directory *d, uint64_t id, const struct record_account *rec)
 {
     struct dir_account *a = dir_account(d, id);
@@ -341,8 +377,11 @@ struct dir_account *dir_account_put(struct directory *d, uint64_t id, const stru
     a->quota_bytes = rec->quota_bytes;
     a->inbox = rec->inbox ? rec->inbox : id;
     a->created_ms = rec->created_ms;
-    buf_reset(&a->verifier);
-    (void)buf_append(&a->verifier, rec->verifier);
+    if (rec->verifier.p != a->verifier.data) {
+        buf_reset(&a->verifier);
+        (void)buf_append(&a->verifier, rec->verifier);
+    }
+    scram_put(a, rec);
     return a;
 }
 
@@ -352,6 +391,10 @@ void dir_account_detach(struct directory *d, struct dir_account *a)
 
     if (n->domain)
         n->domain->accounts--;
+    dir_grants_drop(d, a);
+    mem_wipe(&a->scram, sizeof a->scram);
+    mem_wipe(a->verifier.data, a->verifier.len);
+    buf_reset(&a->verifier);
     n->account = NULL;
     a->name = NULL;
     a->state = RECORD_STATE_REMOVING;
@@ -363,7 +406,7 @@ void dir_account_drop(struct directory *d, struct dir_account *a)
     for (struct dir_mailbox *box = a->boxes; box; box = box->next)
         map_remove(&d->mailboxes, map_u64_key(&box->id));
     map_remove(&d->accounts, map_u64_key(&a->id));
-    account_free(a);
+    account_free(d, a);
 }
 
 struct dir_mailbox *dir_mailbox_put(struct directory *d, struct dir_account *a, uint64_t id,
@@ -429,6 +472,8 @@ void dir_account_info(const struct dir_account *a, struct store_account_info *re
         .quota_bytes = a->quota_bytes,
         .created_ms = (int64_t)a->created_ms,
         .options = a->options,
+        .scram = a->scram,
+        .grants = a->grant_count,
         .verifier_len = a->verifier.len,
     };
     if (a->name)
@@ -468,13 +513,20 @@ static int load_accounts(struct directory *d, struct index *ix)
             .inbox = index_number(ix, s, 5),
             .created_ms = index_number(ix, s, 6),
             .verifier = index_bytes(ix, s, 7),
+            .scram_iterations = (uint32_t)index_number(ix, s, 9),
+            .scram_stored_key = index_bytes(ix, s, 10),
+            .scram_server_key = index_bytes(ix, s, 11),
         };
+        struct span salt = index_bytes(ix, s, 8);
         struct dir_account *a;
+
+        if (salt.len == sizeof rec.scram_salt)
+            memcpy(rec.scram_salt, salt.p, salt.len);
 
         if (rec.state == RECORD_STATE_LIVE && span_find_byte(rec.address, '@') == SPAN_NPOS)
             continue;
         a = dir_account_put(d, index_number(ix, s, 0), &rec);
-        a->last_seq = index_number(ix, s, 8);
+        a->last_seq = index_number(ix, s, 12);
     }
     return rc == BRANT_ENOTFOUND ? BRANT_OK : rc;
 }
@@ -529,6 +581,8 @@ int dir_load(struct directory *d, struct index *ix)
 
     if (!rc)
         rc = load_accounts(d, ix);
+    if (!rc)
+        rc = dir_load_grants(d, ix);
     if (!rc)
         rc = load_mailboxes(d, ix);
     if (!rc)

@@ -81,7 +81,7 @@ static int emit_accounts(struct store *st, struct emit *e)
         int rc;
 
         if (a)
-            rec.account = ops_account(a);
+            rec.account = ops_account(st, a);
         rc = append(st, RECORD_ACCOUNT, &rec);
         if (rc)
             return rc;

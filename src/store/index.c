@@ -15,8 +15,9 @@ static const char schema[] =
     "CREATE TABLE message(id INTEGER PRIMARY KEY, rec_seq INTEGER NOT NULL, segment INTEGER NOT NULL,"
     " offset INTEGER NOT NULL, length INTEGER NOT NULL, body_kind INTEGER NOT NULL,"
     " body_bytes INTEGER NOT NULL, body_file BLOB, dead INTEGER NOT NULL, time_ms INTEGER NOT NULL,"
-    " commit_id BLOB NOT NULL);"
+    " commit_id BLOB NOT NULL, version INTEGER NOT NULL, filed BLOB);"
     "CREATE INDEX message_moved ON message(rec_seq) WHERE rec_seq<>id;"
+    "CREATE INDEX message_filed ON message(filed) WHERE filed IS NOT NULL;"
     "CREATE INDEX message_file ON message(body_file) WHERE body_file IS NOT NULL;"
     "CREATE TABLE entry(mailbox INTEGER NOT NULL, uid INTEGER NOT NULL, message INTEGER NOT NULL,"
     " variant INTEGER NOT NULL, size INTEGER NOT NULL, flags INTEGER NOT NULL, modseq INTEGER NOT NULL,"
@@ -33,7 +34,15 @@ static const char schema[] =
     " rec_seq INTEGER NOT NULL, messages INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0);"
     "CREATE INDEX mailbox_account ON mailbox(account);"
     "CREATE TABLE account(id INTEGER PRIMARY KEY, state INTEGER NOT NULL, address TEXT, options INTEGER,"
-    " quota_bytes INTEGER, inbox INTEGER, created_ms INTEGER, verifier BLOB, rec_seq INTEGER NOT NULL);"
+    " quota_bytes INTEGER, inbox INTEGER, created_ms INTEGER, verifier BLOB, scram_salt BLOB,"
+    " scram_iterations INTEGER, scram_stored_key BLOB, scram_server_key BLOB, rec_seq INTEGER NOT NULL);"
+    "CREATE TABLE account_grant(account INTEGER NOT NULL, kind INTEGER NOT NULL, name BLOB NOT NULL,"
+    " protocols INTEGER NOT NULL, created_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, data BLOB,"
+    " PRIMARY KEY(account,kind,name)) WITHOUT ROWID;"
+    "CREATE TABLE queue(message INTEGER NOT NULL, recipient INTEGER NOT NULL, state INTEGER NOT NULL,"
+    " variant INTEGER NOT NULL, size INTEGER NOT NULL, account INTEGER NOT NULL, created_ms INTEGER NOT NULL,"
+    " sender TEXT, address TEXT, rec_seq INTEGER NOT NULL, PRIMARY KEY(message,recipient)) WITHOUT ROWID;"
+    "CREATE INDEX queue_seq ON queue(rec_seq);"
     "CREATE TABLE domain(id INTEGER PRIMARY KEY, state INTEGER NOT NULL, name TEXT,"
     " rec_seq INTEGER NOT NULL);"
     "CREATE TABLE alias(id INTEGER PRIMARY KEY, state INTEGER NOT NULL, address TEXT, target TEXT,"
@@ -41,9 +50,9 @@ static const char schema[] =
     "CREATE TABLE segment(id INTEGER PRIMARY KEY, live_bytes INTEGER NOT NULL);"
     "CREATE TABLE retired(segment INTEGER PRIMARY KEY, first_seq INTEGER NOT NULL,"
     " last_seq INTEGER NOT NULL, rec_seq INTEGER NOT NULL);"
-    "PRAGMA user_version=1;";
+    "PRAGMA user_version=2;";
 
-#define MESSAGE_COLUMNS "id,rec_seq,segment,offset,length,body_kind,body_bytes,body_file,dead,time_ms"
+#define MESSAGE_COLUMNS "id,rec_seq,segment,offset,length,body_kind,body_bytes,body_file,dead,time_ms,version"
 #define ENTRY_COLUMNS   "mailbox,uid,message,variant,size,flags,modseq,time_ms,rec_seq"
 
 static const char *const sql[INDEX_STATEMENT_COUNT] = {
@@ -53,7 +62,7 @@ static const char *const sql[INDEX_STATEMENT_COUNT] = {
     [INDEX_META_GET] = "SELECT value FROM meta WHERE key=?1",
     [INDEX_META_PUT] = "INSERT OR REPLACE INTO meta(key,value) VALUES(?1,?2)",
     [INDEX_MESSAGE_PUT] = "INSERT OR REPLACE INTO message(" MESSAGE_COLUMNS ",commit_id)"
-                          " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)",
+                          " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
     [INDEX_MESSAGE_GET] = "SELECT " MESSAGE_COLUMNS " FROM message WHERE id=?1",
     [INDEX_MESSAGE_SET_DEAD] = "UPDATE message SET dead=?2 WHERE id=?1",
     [INDEX_MESSAGE_MOVE] = "UPDATE message SET segment=?2, offset=?3 WHERE id=?1",
@@ -94,9 +103,15 @@ static const char *const sql[INDEX_STATEMENT_COUNT] = {
     [INDEX_MAILBOX_DELETE] = "DELETE FROM mailbox WHERE id=?1",
     [INDEX_ACCOUNT_PUT] =
         "INSERT OR REPLACE INTO account(id,state,address,options,quota_bytes,inbox,created_ms,verifier,"
-        "rec_seq) VALUES(?1,?2,CAST(?3 AS TEXT),?4,?5,?6,?7,?8,?9)",
-    [INDEX_ACCOUNT_LIST] = "SELECT id,state,address,options,quota_bytes,inbox,created_ms,verifier,rec_seq"
+        "scram_salt,scram_iterations,scram_stored_key,scram_server_key,rec_seq)"
+        " VALUES(?1,?2,CAST(?3 AS TEXT),?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
+    [INDEX_ACCOUNT_LIST] = "SELECT id,state,address,options,quota_bytes,inbox,created_ms,verifier,"
+                           "scram_salt,scram_iterations,scram_stored_key,scram_server_key,rec_seq"
                            " FROM account WHERE state<2",
+    [INDEX_GRANT_PUT] = "INSERT OR REPLACE INTO account_grant(account,kind,name,protocols,created_ms,"
+                        "expires_ms,data) VALUES(?1,?2,?3,?4,?5,?6,?7)",
+    [INDEX_GRANT_WIPE] = "DELETE FROM account_grant WHERE account=?1",
+    [INDEX_GRANT_LIST] = "SELECT account,kind,name,protocols,created_ms,expires_ms,data FROM account_grant",
     [INDEX_DOMAIN_PUT] =
         "INSERT OR REPLACE INTO domain(id,state,name,rec_seq) VALUES(?1,?2,CAST(?3 AS TEXT),?4)",
     [INDEX_DOMAIN_LIST] = "SELECT id,state,name FROM domain WHERE state=0",
@@ -360,6 +375,7 @@ void index_message_row(struct index *ix, enum index_statement s, struct index_me
         .body_bytes = index_number(ix, s, 6),
         .dead = index_number(ix, s, 8) != 0,
         .time_ms = index_number(ix, s, 9),
+        .version = (uint16_t)index_number(ix, s, 10),
     };
     if (file.len == sizeof ret->body_file)
         memcpy(ret->body_file, file.p, file.len);
@@ -443,11 +459,16 @@ int index_dump(struct index *ix, struct buf *out)
 {
     static const char *const queries[] = {
         ("SELECT 'message',id,rec_seq,segment,offset,length,body_kind,body_bytes,hex(body_file) AS body_file,"
-         "dead,time_ms,hex(commit_id) AS commit_id FROM message ORDER BY id"),
+         "dead,time_ms,hex(commit_id) AS commit_id,version,hex(filed) AS filed FROM message ORDER BY id"),
         "SELECT 'entry',* FROM entry ORDER BY mailbox,uid",
         "SELECT 'gone',* FROM gone ORDER BY mailbox,uid",
         "SELECT 'mailbox',* FROM mailbox ORDER BY id",
-        "SELECT 'account',* FROM account ORDER BY id",
+        ("SELECT 'account',id,state,address,options,quota_bytes,inbox,created_ms,hex(verifier) AS verifier,"
+         "hex(scram_salt) AS salt,scram_iterations,hex(scram_stored_key) AS stored_key,"
+         "hex(scram_server_key) AS server_key,rec_seq FROM account ORDER BY id"),
+        ("SELECT 'grant',account,kind,hex(name) AS name,protocols,created_ms,expires_ms,hex(data) AS data"
+         " FROM account_grant ORDER BY account,kind,name"),
+        "SELECT 'queue',* FROM queue ORDER BY message,recipient",
         "SELECT 'domain',* FROM domain ORDER BY id",
         "SELECT 'alias',* FROM alias ORDER BY id",
         "SELECT 'segment',* FROM segment ORDER BY id",

@@ -8,7 +8,7 @@
 #include "base/span.h"
 #include "os/fs.h"
 
-enum { INDEX_VERSION = 1 };
+enum { INDEX_VERSION = 2 };
 #define INDEX_PATH "index.db"
 
 enum index_statement {
@@ -42,6 +42,9 @@ enum index_statement {
     INDEX_MAILBOX_DELETE,
     INDEX_ACCOUNT_PUT,
     INDEX_ACCOUNT_LIST,
+    INDEX_GRANT_PUT,
+    INDEX_GRANT_WIPE,
+    INDEX_GRANT_LIST,
     INDEX_DOMAIN_PUT,
     INDEX_DOMAIN_LIST,
     INDEX_ALIAS_PUT,
@@ -119,6 +122,7 @@ enum index_meta { INDEX_META_APPLIED = 1 };
 struct index_message {
     uint64_t id, rec_seq, offset, body_bytes, time_ms;
     uint32_t segment, length;
+    uint16_t version; /* of the record */
     uint8_t body_kind, body_file[16];
     bool dead;
 };

@@ -7,5 +7,8 @@
 
 /* Domains, accounts, aliases, mailboxes; never parks. */
 int ops_directory(struct store *st, struct store_op *op, int64_t now_ms);
+struct dir_account *ops_account_of(struct store *st, struct span address); /* NULL: nobody has that name */
+
+int ops_grant(struct store *st, struct store_op *op, int64_t now_ms); /* ops_grants.c */
 
 #endif

@@ -75,6 +75,33 @@ static int account_add_check(struct store *st, struct store_op *op, char address
     return BRANT_OK;
 }
 
+/* Keys without iterations are none. The spans point into `scram`. */
+static void scram_keys(const struct store_scram *scram, struct record_account *rec)
+{
+    bool keys = scram->iterations != 0;
+
+    rec->scram_iterations = scram->iterations;
+    rec->scram_stored_key = keys ? span_make(scram->stored_key, sizeof scram->stored_key) : SPAN_NONE;
+    rec->scram_server_key = keys ? span_make(scram->server_key, sizeof scram->server_key) : SPAN_NONE;
+}
+
+/* The caller's, or a new one. */
+static void new_salt(struct store *st, const struct store_account *in, uint8_t salt[STORE_SCRAM_SALT_BYTES])
+{
+    static const uint8_t none[STORE_SCRAM_SALT_BYTES];
+
+    memcpy(salt, in->scram.salt, sizeof none);
+    if (!memcmp(salt, none, sizeof none))
+        st->seam.random(st->seam.ctx, salt, sizeof none);
+}
+
+static uint32_t new_options(uint32_t old, const struct store_account *in)
+{
+    if (!(in->set & STORE_SET_OPTIONS))
+        return old;
+    return (old & ~in->option_mask) | (in->options & in->option_mask);
+}
+
 /* The account and its INBOX are one record. */
 static int account_add(struct store *st, struct store_op *op, int64_t now_ms)
 {
@@ -90,13 +117,16 @@ static int account_add(struct store *st, struct store_op *op, int64_t now_ms)
     inbox.uidvalidity = new_uidvalidity(st, now_ms);
     rec.account = (struct record_account){
         .address = span_str(address),
-        .options = in->set & STORE_SET_OPTIONS ? in->options : STORE_ACCOUNT_ENABLED,
+        .options = new_options(STORE_ACCOUNT_ENABLED, in),
         .quota_bytes = in->quota_bytes,
         .created_ms = (uint64_t)now_ms,
         .verifier = in->verifier,
         .mailboxes = &inbox,
         .mailboxes_count = 1,
     };
+    new_salt(st, in, rec.account.scram_salt);
+    if (in->set & STORE_SET_SCRAM)
+        scram_keys(&in->scram, &rec.account);
     op->result = writer_append(st, RECORD_ACCOUNT, &rec, NULL, 0, false, &op->seq);
     if (op->result)
         return BRANT_OK;
@@ -109,7 +139,7 @@ static int account_add(struct store *st, struct store_op *op, int64_t now_ms)
     return BRANT_OK;
 }
 
-static struct dir_account *account_of(struct store *st, struct span address)
+struct dir_account *ops_account_of(struct store *st, struct span address)
 {
     char canonical[STORE_ADDRESS_MAX + 1];
     struct dir_name *n;
@@ -120,45 +150,68 @@ static struct dir_account *account_of(struct store *st, struct span address)
     return n ? n->account : NULL;
 }
 
-struct record_account ops_account(const struct dir_account *a)
+static void account_grants(struct store *st, const struct dir_account *a, struct record_account *rec)
 {
-    return (struct record_account){.id = a->id,
-                                   .state = a->state,
-                                   .address = a->name ? span_str(a->name->address) : SPAN_NONE,
-                                   .options = a->options,
-                                   .quota_bytes = a->quota_bytes,
-                                   .inbox = a->inbox,
-                                   .created_ms = a->created_ms,
-                                   .verifier = buf_span(&a->verifier)};
+    rec->grants = arena_array(&st->writer_arena, a->grant_count, sizeof *rec->grants);
+    for (const struct dir_grant *g = a->grants; g; g = g->next)
+        rec->grants[rec->grants_count++] = (struct record_grant){.kind = g->kind,
+                                                                 .name = span_make(g->name, g->name_len),
+                                                                 .protocols = g->protocols,
+                                                                 .created_ms = g->created_ms,
+                                                                 .expires_ms = g->expires_ms,
+                                                                 .data = span_make(g->data, g->data_len)};
+}
+
+struct record_account ops_account(struct store *st, const struct dir_account *a)
+{
+    struct record_account rec = {.id = a->id,
+                                 .state = a->state,
+                                 .address = a->name ? span_str(a->name->address) : SPAN_NONE,
+                                 .options = a->options,
+                                 .quota_bytes = a->quota_bytes,
+                                 .inbox = a->inbox,
+                                 .created_ms = a->created_ms,
+                                 .verifier = buf_span(&a->verifier)};
+
+    memcpy(rec.scram_salt, a->scram.salt, sizeof rec.scram_salt);
+    scram_keys(&a->scram, &rec);
+    account_grants(st, a, &rec);
+    return rec;
+}
+
+/* What the operation asks for, in the account's new record. */
+static void account_change(const struct store_account *in, struct record_account *rec)
+{
+    rec->options = new_options(rec->options, in);
+    if (in->set & STORE_SET_QUOTA)
+        rec->quota_bytes = in->quota_bytes;
+    if (in->set & STORE_SET_VERIFIER) {
+        rec->verifier = in->verifier;
+        scram_keys(&(struct store_scram){0}, rec); /* those of another password */
+    }
+    if (in->set & STORE_SET_SCRAM)
+        scram_keys(&in->scram, rec);
 }
 
 static int account_set(struct store *st, struct store_op *op)
 {
     const struct store_account *in = &op->account;
-    struct dir_account *a = account_of(st, in->address);
+    struct dir_account *a = ops_account_of(st, in->address);
     union record rec = {0};
 
     if (!a)
         return refuse(op, BRANT_ENOTFOUND, "no such account");
     if (in->verifier.len > STORE_VERIFIER_MAX)
         return refuse(op, BRANT_ELIMIT, "the password verifier is too long");
-    rec.account = ops_account(a);
-    if (in->set & STORE_SET_OPTIONS)
-        rec.account.options = in->options;
-    if (in->set & STORE_SET_QUOTA)
-        rec.account.quota_bytes = in->quota_bytes;
-    if (in->set & STORE_SET_VERIFIER)
-        rec.account.verifier = in->verifier;
+    if (in->set & STORE_SET_IF_VERIFIER && !span_eq(in->expected, buf_span(&a->verifier)))
+        return refuse(op, BRANT_ESTATE, "the password has changed meanwhile");
+    rec.account = ops_account(st, a);
+    account_change(in, &rec.account);
     op->result = writer_append(st, RECORD_ACCOUNT, &rec, NULL, 0, false, &op->seq);
     if (op->result)
         return BRANT_OK;
     pthread_mutex_lock(&st->dir.lock);
-    a->options = rec.account.options;
-    a->quota_bytes = rec.account.quota_bytes;
-    if (in->set & STORE_SET_VERIFIER) {
-        buf_reset(&a->verifier);
-        (void)buf_append(&a->verifier, in->verifier);
-    }
+    dir_account_put(&st->dir, a->id, &rec.account);
     a->last_seq = op->seq;
     pthread_mutex_unlock(&st->dir.lock);
     op->account.account = a->id;
@@ -167,21 +220,22 @@ static int account_set(struct store *st, struct store_op *op)
 
 static int account_remove(struct store *st, struct store_op *op)
 {
-    struct dir_account *a = account_of(st, op->account.address);
+    struct dir_account *a = ops_account_of(st, op->account.address);
     union record rec = {0};
 
     if (!a)
         return refuse(op, BRANT_ENOTFOUND, "no such account");
-    rec.account = ops_account(a);
-    rec.account.state = RECORD_STATE_REMOVING;
-    rec.account.address = rec.account.verifier = SPAN_NONE;
+    rec.account = (struct record_account){.id = a->id,
+                                          .state = RECORD_STATE_REMOVING,
+                                          .options = a->options,
+                                          .quota_bytes = a->quota_bytes,
+                                          .inbox = a->inbox,
+                                          .created_ms = a->created_ms};
     op->result = writer_append(st, RECORD_ACCOUNT, &rec, NULL, 0, true, &op->seq);
     if (op->result)
         return BRANT_OK;
     pthread_mutex_lock(&st->dir.lock);
     dir_account_detach(&st->dir, a);
-    mem_wipe(a->verifier.data, a->verifier.len);
-    buf_reset(&a->verifier);
     a->last_seq = op->seq;
     pthread_mutex_unlock(&st->dir.lock);
     op->account.account = a->id;
@@ -324,6 +378,9 @@ int ops_directory(struct store *st, struct store_op *op, int64_t now_ms)
         return alias_add(st, op);
     case STORE_OP_ALIAS_REMOVE:
         return alias_remove(st, op);
+    case STORE_OP_GRANT_ADD:
+    case STORE_OP_GRANT_REMOVE:
+        return ops_grant(st, op, now_ms);
     default:
         return refuse(op, BRANT_EUNSUPPORTED, "no such operation");
     }

@@ -119,8 +119,8 @@ int query_record(struct store *st, const struct index_message *row, bool verify,
     if (rc)
         return rc;
     buf_commit(payload, row->length);
-    rc = record_decode(RECORD_MESSAGE, record_version(RECORD_MESSAGE), buf_span(payload), row->length, arena,
-                       &rec, ret_fields_len);
+    rc = record_decode(RECORD_MESSAGE, row->version, buf_span(payload), row->length, arena, &rec,
+                       ret_fields_len);
     if (rc)
         return BRANT_ECORRUPT;
     *ret = rec.message;

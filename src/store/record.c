@@ -17,6 +17,8 @@
     for (uint32_t i = 0; !w->err && i < v->name##_count; i++) \
         put_##item(w, &v->name[i]);
 
+#define PUT_FIELD_V(version)
+
 static void put_text(struct wire_writer *w, struct span text, size_t max)
 {
     if (text.len > max)
@@ -24,10 +26,10 @@ static void put_text(struct wire_writer *w, struct span text, size_t max)
     wire_put_span(w, text);
 }
 
-#define PUT_LAYOUT(layout)                                                           \
-    static void put_##layout(struct wire_writer *w, const struct record_##layout *v) \
-    {                                                                                \
-        RECORD_FIELDS_##layout(PUT_FIELD_S, PUT_FIELD_B, PUT_FIELD_T, PUT_FIELD_L)   \
+#define PUT_LAYOUT(layout)                                                                      \
+    static void put_##layout(struct wire_writer *w, const struct record_##layout *v)            \
+    {                                                                                           \
+        RECORD_FIELDS_##layout(PUT_FIELD_S, PUT_FIELD_B, PUT_FIELD_T, PUT_FIELD_L, PUT_FIELD_V) \
     }
 RECORD_LAYOUTS(PUT_LAYOUT)
 
@@ -43,9 +45,13 @@ RECORD_LAYOUTS(PUT_LAYOUT)
     v->name##_count = get_count(r, max);                        \
     v->name = get_list(r, a, v->name##_count, sizeof *v->name); \
     for (uint32_t i = 0; !r->err && i < v->name##_count; i++)   \
-        get_##item(r, a, &v->name[i]);                          \
+        get_##item(r, a, version, &v->name[i]);                 \
     if (r->err)                                                 \
         v->name##_count = 0;
+/* An older record ends here; what it did not have stays zero. */
+#define GET_FIELD_V(since) \
+    if (version < (since)) \
+        return;
 
 static void get_id(struct wire_reader *r, uint8_t out[16])
 {
@@ -82,10 +88,12 @@ static void *get_list(struct wire_reader *r, struct arena *a, uint32_t count, si
 }
 
 #define GET_LAYOUT(layout)                                                                      \
-    static void get_##layout(struct wire_reader *r, struct arena *a, struct record_##layout *v) \
+    static void get_##layout(struct wire_reader *r, struct arena *a, uint16_t version,          \
+                             struct record_##layout *v)                                         \
     {                                                                                           \
         (void)a;                                                                                \
-        RECORD_FIELDS_##layout(GET_FIELD_S, GET_FIELD_B, GET_FIELD_T, GET_FIELD_L)              \
+        (void)version;                                                                          \
+        RECORD_FIELDS_##layout(GET_FIELD_S, GET_FIELD_B, GET_FIELD_T, GET_FIELD_L, GET_FIELD_V) \
     }
 RECORD_LAYOUTS(GET_LAYOUT)
 
@@ -164,6 +172,13 @@ static int check_message(const struct record_message *m, uint64_t rest)
     return rest == sum ? BRANT_OK : BRANT_ESYNTAX;
 }
 
+static int check_account(const struct record_account *a)
+{
+    size_t key = a->scram_iterations ? 32 : 0;
+
+    return a->scram_stored_key.len == key && a->scram_server_key.len == key ? BRANT_OK : BRANT_ESYNTAX;
+}
+
 int record_decode(uint16_t type, uint16_t version, struct span payload, uint64_t payload_len,
                   struct arena *arena, union record *ret, size_t *ret_fields_len)
 {
@@ -171,7 +186,7 @@ int record_decode(uint16_t type, uint16_t version, struct span payload, uint64_t
     uint32_t len = wire_get_u32(&r);
     uint64_t rest;
 
-    if (!record_version(type) || version != record_version(type))
+    if (version == 0 || version > record_version(type))
         return BRANT_EUNSUPPORTED;
     if (r.err || len > r.in.len || len > payload_len - 4)
         return BRANT_ESYNTAX;
@@ -181,9 +196,9 @@ int record_decode(uint16_t type, uint16_t version, struct span payload, uint64_t
     rest = payload_len - 4 - len;
     memset(ret, 0, sizeof *ret);
     switch (type) {
-#define DECODE(number, NAME, layout, version)  \
-    case number:                               \
-        get_##layout(&r, arena, &ret->layout); \
+#define DECODE(number, NAME, layout, newest)            \
+    case number:                                        \
+        get_##layout(&r, arena, version, &ret->layout); \
         break;
         RECORD_TYPES(DECODE)
     default:
@@ -194,6 +209,8 @@ int record_decode(uint16_t type, uint16_t version, struct span payload, uint64_t
     *ret_fields_len = 4 + (size_t)len;
     if (type == RECORD_MESSAGE)
         return check_message(&ret->message, rest);
+    if (type == RECORD_ACCOUNT && check_account(&ret->account))
+        return BRANT_ESYNTAX;
     return rest == 0 ? BRANT_OK : BRANT_ESYNTAX;
 }
 

@@ -12,7 +12,12 @@
  *   S(type, name)        an unsigned integer: U8, U16, U32, U64
  *   B(name)              16 bytes
  *   T(name, max)         u32 length, bytes
- *   L(item, name, max)   u32 count, that many items */
+ *   L(item, name, max)   u32 count, that many items
+ *   V(version)           what follows came with this version of the record
+ *
+ * A record type grows only at the end of its fields, and its version grows with it. The newest version is
+ * written; all of them are read: in an older one the fields it did not have yet are zero or empty. V stands
+ * in records only, not in the items of their lists. */
 #ifndef STORE_RECORD_H
 #define STORE_RECORD_H
 
@@ -41,7 +46,7 @@ enum record_body {
 };
 
 /* One message in one mailbox. */
-#define RECORD_FIELDS_entry(S, B, T, L)              \
+#define RECORD_FIELDS_entry(S, B, T, L, V)           \
     S(U64, account)                                  \
     S(U64, mailbox)                                  \
     S(U32, uid)                                      \
@@ -53,25 +58,25 @@ enum record_body {
     S(U64, time_ms)   /* internal date */            \
     S(U32, recipient) /* index in the envelope */
 /* A message that left a mailbox. */
-#define RECORD_FIELDS_gone(S, B, T, L) \
-    S(U64, account)                    \
-    S(U64, mailbox)                    \
-    S(U32, uid)                        \
-    S(U64, modseq)                     \
-    S(U64, message)                    \
-    S(U64, size)                       \
+#define RECORD_FIELDS_gone(S, B, T, L, V) \
+    S(U64, account)                       \
+    S(U64, mailbox)                       \
+    S(U32, uid)                           \
+    S(U64, modseq)                        \
+    S(U64, message)                       \
+    S(U64, size)                          \
     S(U64, time_ms)
 /* The counters of a mailbox after the record. */
-#define RECORD_FIELDS_box(S, B, T, L) \
-    S(U64, mailbox)                   \
-    S(U64, account)                   \
-    S(U32, uidnext)                   \
+#define RECORD_FIELDS_box(S, B, T, L, V) \
+    S(U64, mailbox)                      \
+    S(U64, account)                      \
+    S(U32, uidnext)                      \
     S(U64, modseq)
-#define RECORD_FIELDS_recipient(S, B, T, L) T(address, RECORD_ADDRESS_MAX)
-#define RECORD_FIELDS_prefix(S, B, T, L)    S(U32, length)
+#define RECORD_FIELDS_recipient(S, B, T, L, V) T(address, RECORD_ADDRESS_MAX)
+#define RECORD_FIELDS_prefix(S, B, T, L, V)    S(U32, length)
 
 /* A commit, or (id not 0) the same message written again; then the entries tell only its history. */
-#define RECORD_FIELDS_message(S, B, T, L)             \
+#define RECORD_FIELDS_message(S, B, T, L, V)          \
     S(U64, id)                                        \
     B(commit_id)                                      \
     B(session)                                        \
@@ -92,49 +97,63 @@ enum record_body {
     S(U64, body_sum) /* RECORD_BODY_FILE: root checksum */
 
 /* FLAGS, EXPUNGE, COPY, MOVE, ENTRIES: entries as they are now, entries that are gone. */
-#define RECORD_FIELDS_change(S, B, T, L)  \
-    B(session)                            \
-    S(U64, time_ms)                       \
-    L(entry, entries, RECORD_ENTRIES_MAX) \
-    L(gone, gone, RECORD_ENTRIES_MAX)     \
+#define RECORD_FIELDS_change(S, B, T, L, V) \
+    B(session)                              \
+    S(U64, time_ms)                         \
+    L(entry, entries, RECORD_ENTRIES_MAX)   \
+    L(gone, gone, RECORD_ENTRIES_MAX)       \
     L(box, boxes, RECORD_ENTRIES_MAX)
 
-#define RECORD_FIELDS_mailbox(S, B, T, L) \
-    S(U64, id)                            \
-    S(U64, account)                       \
-    S(U8, state)                          \
-    T(name, 1024)                         \
-    S(U32, uidvalidity)                   \
-    S(U32, uidnext)                       \
-    S(U64, modseq)                        \
+#define RECORD_FIELDS_mailbox(S, B, T, L, V) \
+    S(U64, id)                               \
+    S(U64, account)                          \
+    S(U8, state)                             \
+    T(name, 1024)                            \
+    S(U32, uidvalidity)                      \
+    S(U32, uidnext)                          \
+    S(U64, modseq)                           \
     T(keywords, 4096) /* names of flag bits 16… */
 
-#define RECORD_FIELDS_account(S, B, T, L)   \
+/* What an account has beside its password. */
+#define RECORD_FIELDS_grant(S, B, T, L, V) \
+    S(U8, kind) /* STORE_GRANT_… */      \
+    T(name, 320)                           \
+    S(U32, protocols)                      \
+    S(U64, created_ms)                     \
+    S(U64, expires_ms)                     \
+    T(data, 128)
+#define RECORD_FIELDS_account(S, B, T, L, V)                            \
+    S(U64, id)                                                          \
+    S(U8, state)                                                        \
+    T(address, RECORD_ADDRESS_MAX)                                      \
+    S(U32, options) /* STORE_ACCOUNT_… */                             \
+    S(U64, quota_bytes)                                                 \
+    S(U64, inbox)                                                       \
+    S(U64, created_ms)                                                  \
+    T(verifier, 1024)                                                   \
+    L(mailbox, mailboxes, 16) /* made together with the account */      \
+    V(2)                                                                \
+    B(scram_salt)            /* zero: made of what it is, dir_salt() */ \
+    S(U32, scram_iterations) /* 0: no keys */                           \
+    T(scram_stored_key, 32)                                             \
+    T(scram_server_key, 32)                                             \
+    L(grant, grants, 64)
+#define RECORD_FIELDS_domain(S, B, T, L, V) \
     S(U64, id)                              \
     S(U8, state)                            \
-    T(address, RECORD_ADDRESS_MAX)          \
-    S(U32, options) /* STORE_ACCOUNT_… */ \
-    S(U64, quota_bytes)                     \
-    S(U64, inbox)                           \
-    S(U64, created_ms)                      \
-    T(verifier, 1024)                       \
-    L(mailbox, mailboxes, 16) /* made together with the account */
-#define RECORD_FIELDS_domain(S, B, T, L) \
-    S(U64, id)                           \
-    S(U8, state)                         \
     T(name, 255)
-#define RECORD_FIELDS_alias(S, B, T, L) \
-    S(U64, id)                          \
-    S(U8, state)                        \
-    T(address, RECORD_ADDRESS_MAX)      \
+#define RECORD_FIELDS_alias(S, B, T, L, V) \
+    S(U64, id)                             \
+    S(U8, state)                           \
+    T(address, RECORD_ADDRESS_MAX)         \
     T(target, RECORD_ADDRESS_MAX)
-#define RECORD_FIELDS_alias_set(S, B, T, L) L(alias, aliases, RECORD_ENTRIES_MAX)
+#define RECORD_FIELDS_alias_set(S, B, T, L, V) L(alias, aliases, RECORD_ENTRIES_MAX)
 
 /* Everything a segment held that is still needed was written again behind it; dead rows whose newest record
  * has a number from first_seq to last_seq may be forgotten. */
-#define RECORD_FIELDS_retire(S, B, T, L) \
-    S(U32, segment)                      \
-    S(U64, first_seq)                    \
+#define RECORD_FIELDS_retire(S, B, T, L, V) \
+    S(U32, segment)                         \
+    S(U64, first_seq)                       \
     S(U64, last_seq)
 
 /* Items that occur in lists, and the bodies of records; one that holds another comes after it. */
@@ -147,13 +166,15 @@ enum record_body {
     X(message)            \
     X(change)             \
     X(mailbox)            \
+    X(grant)              \
     X(account)            \
     X(domain)             \
     X(alias)              \
     X(alias_set)          \
     X(retire)
 
-/* X(number, NAME, layout, version). Numbers are never used again for another meaning. */
+/* X(number, NAME, layout, version): the version that is written. Numbers are never used again for another
+ * meaning. */
 #define RECORD_TYPES(X)        \
     X(1, MESSAGE, message, 1)  \
     X(2, FLAGS, change, 1)     \
@@ -162,7 +183,7 @@ enum record_body {
     X(5, MOVE, change, 1)      \
     X(6, ENTRIES, change, 1)   \
     X(7, MAILBOX, mailbox, 1)  \
-    X(8, ACCOUNT, account, 1)  \
+    X(8, ACCOUNT, account, 2)  \
     X(9, DOMAIN, domain, 1)    \
     X(10, ALIAS, alias_set, 1) \
     X(11, RETIRE, retire, 1)
@@ -177,9 +198,11 @@ enum record_body {
 #define RECORD_DECLARE_L(item, name, max) \
     struct record_##item *name;           \
     uint32_t name##_count;
+#define RECORD_DECLARE_V(version)
 #define RECORD_STRUCT(layout)                                                                          \
     struct record_##layout {                                                                           \
-        RECORD_FIELDS_##layout(RECORD_DECLARE_S, RECORD_DECLARE_B, RECORD_DECLARE_T, RECORD_DECLARE_L) \
+        RECORD_FIELDS_##layout(RECORD_DECLARE_S, RECORD_DECLARE_B, RECORD_DECLARE_T, RECORD_DECLARE_L, \
+                               RECORD_DECLARE_V)                                                       \
     };
 RECORD_LAYOUTS(RECORD_STRUCT)
 
@@ -203,9 +226,9 @@ const char *record_name(uint16_t type); /* "message"; "unknown" */
 int record_encode(struct buf *out, uint16_t type, const union record *rec);
 
 /* Reads the fields. payload may stop behind them; payload_len is the length of the whole. Spans point into
- * payload, lists lie in the arena. BRANT_ESYNTAX, BRANT_ELIMIT; BRANT_EUNSUPPORTED for a type or version
- * this build does not know. ret_fields_len gets the length of what record_encode wrote. ret is undefined on
- * failure. */
+ * payload, lists lie in the arena. BRANT_ESYNTAX, BRANT_ELIMIT; BRANT_EUNSUPPORTED for a type or a newer
+ * version than this build knows. ret_fields_len gets the length of what record_encode wrote. ret is undefined
+ * on failure. */
 int record_decode(uint16_t type, uint16_t version, struct span payload, uint64_t payload_len,
                   struct arena *arena, union record *ret, size_t *ret_fields_len);
 

@@ -55,6 +55,18 @@ struct dir_mailbox {
     char *name;          /* owned */
 };
 
+/* What an account has beside its password; a certificate can be found by its data, too. */
+struct dir_grant {
+    struct dir_grant *next; /* of the same account, by kind and name */
+    struct dir_account *account;
+    uint64_t created_ms, expires_ms;
+    uint32_t protocols;
+    uint8_t kind; /* enum store_grant_kind */
+    uint8_t data[STORE_GRANT_DATA_MAX];
+    size_t data_len, name_len;
+    uint8_t name[];
+};
+
 struct dir_account {
     uint64_t id, inbox, quota_bytes, created_ms;
     uint64_t used_bytes, messages;
@@ -65,6 +77,9 @@ struct dir_account {
     struct dir_name *name;     /* NULL when REMOVING */
     struct dir_mailbox *boxes; /* owned */
     struct buf verifier;
+    struct store_scram scram;
+    struct dir_grant *grants; /* owned */
+    uint32_t grant_count;
 };
 
 struct dir_result {
@@ -78,6 +93,7 @@ struct directory {
     struct map names;     /* address -> dir_name */
     struct map accounts;  /* id -> dir_account */
     struct map mailboxes; /* id -> dir_mailbox */
+    struct map certs;     /* SHA-256 of a certificate -> dir_grant */
     uint64_t visit;
     uint32_t uidvalidity_last;
     char delimiter;
@@ -100,7 +116,7 @@ struct dir_account *dir_account(struct directory *d, uint64_t id);
 struct dir_mailbox *dir_mailbox(struct directory *d, uint64_t id);
 void dir_domain_put(struct directory *d, uint64_t id, struct span name);
 void dir_domain_drop(struct directory *d, struct dir_domain *domain);
-/* New, or known by its id and changed. */
+/* New, or known by its id and changed; the record's spans may point into the account itself. Grants apart. */
 struct dir_account *dir_account_put(struct directory *d, uint64_t id, const struct record_account *rec);
 void dir_account_detach(struct directory *d, struct dir_account *a); /* live -> removing */
 void dir_account_drop(struct directory *d, struct dir_account *a);
@@ -110,6 +126,17 @@ int dir_alias_put(struct directory *d, uint64_t id, struct span address, struct 
 void dir_alias_drop(struct directory *d, struct dir_name *n, struct dir_alias *alias);
 void dir_account_info(const struct dir_account *a, struct store_account_info *ret);
 int dir_load(struct directory *d, struct index *ix);
+
+/* ---- grants.c: what accounts have beside their passwords; under d->lock
+ * ------------------------------------------------------------------------ */
+
+struct dir_grant *dir_grant(const struct dir_account *a, uint8_t kind, struct span name);
+struct dir_grant *dir_certificate(struct directory *d, struct span sha256);
+/* Must be none of that kind and name. */
+void dir_grant_put(struct directory *d, struct dir_account *a, const struct record_grant *rec);
+void dir_grant_drop(struct directory *d, struct dir_grant *g);
+void dir_grants_drop(struct directory *d, struct dir_account *a); /* all of them */
+int dir_load_grants(struct directory *d, struct index *ix);
 
 /* ---- the queue between writer and apply
  * ---------------------------------------------------------------------- */
@@ -176,7 +203,8 @@ struct applier {
         int64_t bytes;
     } segments[APPLY_SEGMENTS];
     size_t segment_count;
-    uint64_t seq; /* of the record being applied */
+    uint64_t seq; /* of the record being applied, and its version */
+    uint16_t version;
     bool collect_dead;
     struct dead_file *dead; /* found in this transaction */
     size_t dead_count, dead_cap;
@@ -295,8 +323,9 @@ struct store {
 int ops_evaluate(struct store *st, struct store_op *op, int64_t now_ms);
 /* Appends one slice of each account being removed. 1 when something was appended. */
 int ops_remove_slices(struct store *st, int64_t now_ms);
-int ops_emit(struct store *st, struct emit *e);                 /* emit.c */
-struct record_account ops_account(const struct dir_account *a); /* its full state */
+int ops_emit(struct store *st, struct emit *e); /* emit.c */
+/* Its full state; the lists lie in the writer's arena. */
+struct record_account ops_account(struct store *st, const struct dir_account *a);
 
 void ops_removing_add(struct store *st, uint64_t account);
 /* The mailbox of an operation that reads entries: BRANT_ETRYLATER when it has to park first. */

@@ -98,7 +98,7 @@ static int load_commits(struct store *st)
     int rc = index_query(ix, INDEX_MESSAGE_OLDER, INDEX_N(INT64_MAX), INDEX_N(COMMITS_MAX));
 
     while (!rc && !(rc = index_row(ix, INDEX_MESSAGE_OLDER))) {
-        struct span id = index_bytes(ix, INDEX_MESSAGE_OLDER, 10);
+        struct span id = index_bytes(ix, INDEX_MESSAGE_OLDER, 11);
 
         if (id.len != 16)
             continue;

@@ -261,7 +261,8 @@ struct store_scram {
 };
 
 /* ACCOUNT_ADD: BRANT_EEXISTS, BRANT_ENOTFOUND (the domain), BRANT_ESYNTAX.
- * ACCOUNT_SET (`set` says what): BRANT_ENOTFOUND.
+ * ACCOUNT_SET (`set` says what): BRANT_ENOTFOUND. A new verifier drops the SCRAM keys of the old password
+ * unless new ones come with it. ADD without a salt (all zero) makes one; options begin as enabled alone.
  * ACCOUNT_REMOVE: answered when the account can't be used any more; its mail goes in the background. */
 struct store_account {
     struct span address;
@@ -271,12 +272,13 @@ struct store_account {
     uint32_t option_mask;     /* SET_OPTIONS: which bits of options count; the others stay */
     struct span verifier;     /* opaque; empty: nobody can log in */
     struct span expected;     /* SET_IF_VERIFIER */
-    struct store_scram scram; /* ADD: the salt; SET_SCRAM: all but the salt */
+    struct store_scram scram; /* ADD: the salt; SET_SCRAM: the keys (no iterations: none any more) */
     uint64_t account;         /* answer: its id */
 };
 
 /* What an account has beside its password. GRANT_ADD: BRANT_EEXISTS (kind and name), BRANT_ENOTFOUND (the
- * account), BRANT_ELIMIT. GRANT_REMOVE: BRANT_ENOTFOUND. A certificate belongs to one account: BRANT_EEXISTS.
+ * account), BRANT_ELIMIT, BRANT_ESYNTAX (the name or the data). GRANT_REMOVE: BRANT_ENOTFOUND. A certificate
+ * belongs to one account: BRANT_EEXISTS.
  */
 enum store_grant_kind {
     STORE_GRANT_APP_PASSWORD = 1, /* data: opaque to the store, its verifier and keys */
@@ -386,15 +388,16 @@ struct store_account_info {
 int store_account_find(struct store *st, struct span address, struct store_account_info *ret);
 int store_account_get(struct store *st, uint64_t account, struct store_account_info *ret);
 
-/* The grants of an account: copies in the arena. kind 0: all. BRANT_ENOTFOUND, BRANT_ELIMIT (the arena). */
+/* The grants of an account, in order of kind and name: copies in the arena. kind 0: all. BRANT_ENOTFOUND,
+ * BRANT_ELIMIT (the arena). */
 int store_grants_get(struct store *st, uint64_t account, uint8_t kind, struct arena *arena,
                      struct store_grant **ret, size_t *ret_count);
 /* The account a client certificate belongs to. BRANT_ENOTFOUND. */
 int store_account_by_certificate(struct store *st, const uint8_t sha256[32], uint64_t *ret_account,
                                  uint64_t *ret_expires_ms, uint32_t *ret_protocols);
 /* May this account use this address as a sender: it is its own, or mail for it reaches the account
- * (user+detail, aliases, a catch-all), or there is a SEND_AS grant. BRANT_OK, BRANT_EREFUSED, BRANT_ENOTFOUND
- * (the account). */
+ * (user+detail, aliases, a catch-all), or there is a SEND_AS grant that has not expired. BRANT_OK,
+ * BRANT_EREFUSED, BRANT_ENOTFOUND (the account). */
 int store_may_send_as(struct store *st, uint64_t account, struct span address);
 
 /* Lists in byte order of the name, beginning behind `after` (empty: at the start); return the count, at most

@@ -29,15 +29,56 @@ static union record sample(struct record_recipient *recipient, struct record_pre
                                       .body_bytes = 4}};
 }
 
-static int decode(uint16_t type, struct span payload, uint64_t total, union record *ret, size_t *ret_len)
+/* As brant wrote them before there was a version 2. */
+// clang-format off
+static const uint8_t account_1[] = {
+    0x7a, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x10, 0x00, 0x00,
+    0x00, 0x61, 0x6c, 0x69, 0x63, 0x65, 0x40, 0x62, 0x72, 0x61, 0x6e, 0x74, 0x2e, 0x74, 0x65, 0x73,
+    0x74, 0x03, 0x00, 0x00, 0x00, 0xe8, 0x03, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x7b, 0x68, 0xe5, 0xcf, 0x8b, 0x01, 0x00, 0x00, 0x0b, 0x00, 0x00,
+    0x00, 0x24, 0x61, 0x72, 0x67, 0x6f, 0x6e, 0x32, 0x69, 0x64, 0x24, 0x78, 0x01, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x05, 0x00, 0x00, 0x00, 0x49, 0x4e, 0x42, 0x4f, 0x58, 0x00, 0xf1, 0x53, 0x65, 0x01, 0x00,
+    0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+};
+
+static const uint8_t message_1[] = {
+    0x0a, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x02, 0x03,
+    0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13,
+    0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f, 0x7b, 0x68, 0xe5, 0xcf,
+    0x8b, 0x01, 0x00, 0x00, 0x09, 0x00, 0x00, 0x00, 0x31, 0x39, 0x32, 0x2e, 0x30, 0x2e, 0x32, 0x2e,
+    0x31, 0x05, 0x00, 0x00, 0x00, 0x45, 0x53, 0x4d, 0x54, 0x50, 0x06, 0x00, 0x00, 0x00, 0x63, 0x6c,
+    0x69, 0x65, 0x6e, 0x74, 0x00, 0x00, 0x00, 0x00, 0x0a, 0x00, 0x00, 0x00, 0x3c, 0x31, 0x40, 0x61,
+    0x2e, 0x74, 0x65, 0x73, 0x74, 0x3e, 0x03, 0x00, 0x00, 0x00, 0x78, 0x79, 0x7a, 0x01, 0x00, 0x00,
+    0x00, 0x08, 0x00, 0x00, 0x00, 0x61, 0x40, 0x62, 0x2e, 0x74, 0x65, 0x73, 0x74, 0x01, 0x00, 0x00,
+    0x00, 0x03, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00, 0x04, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x07, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x7b, 0x68, 0xe5, 0xcf, 0x8b, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00,
+    0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x04, 0x00, 0x00, 0x00, 0x04, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x04, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x50, 0x0d,
+    0x0a, 0x62, 0x6f, 0x64, 0x79,
+};
+// clang-format on
+
+static int decode_version(uint16_t type, uint16_t version, struct span payload, uint64_t total,
+                          union record *ret, size_t *ret_len)
 {
     static struct arena arena;
     int rc;
 
     arena_done(&arena);
     arena_init(&arena, RECORD_ARENA_BYTES);
-    rc = record_decode(type, 1, payload, total, &arena, ret, ret_len);
+    rc = record_decode(type, version, payload, total, &arena, ret, ret_len);
     return rc;
+}
+
+static int decode(uint16_t type, struct span payload, uint64_t total, union record *ret, size_t *ret_len)
+{
+    return decode_version(type, record_version(type), payload, total, ret, ret_len);
 }
 
 static void round_trip(void **state)
@@ -90,9 +131,97 @@ static void limits(void **state)
     assert_string_equal(record_name(RECORD_EXPUNGE), "EXPUNGE");
 }
 
+/* Read as the newest version says it: what was there is as it was, what is new is empty. */
+static void version_1_account(void **state)
+{
+    struct span payload = span_make(account_1, sizeof account_1);
+    struct record_grant grant = {.kind = 1, .name = SPAN_LIT("phone"), .data = SPAN_LIT("x")};
+    union record rec, again;
+    _cleanup_buf_ struct buf out;
+    struct arena arena;
+    size_t len;
+
+    (void)state;
+    buf_init(&out, 4096);
+    arena_init(&arena, 4096);
+    assert_int_equal(record_decode(RECORD_ACCOUNT, 1, payload, payload.len, &arena, &rec, &len), BRANT_OK);
+    assert_int_equal(len, payload.len);
+    assert_true(span_eq_str(rec.account.address, "alice@brant.test"));
+    assert_int_equal(rec.account.options, 3);
+    assert_int_equal(rec.account.created_ms, 1700000000123);
+    assert_int_equal(rec.account.mailboxes_count, 1);
+    assert_true(span_eq_str(rec.account.mailboxes[0].name, "INBOX"));
+    assert_int_equal(rec.account.scram_iterations, 0);
+    assert_int_equal(rec.account.grants_count, 0);
+    rec.account.grants = &grant;
+    rec.account.grants_count = 1;
+    assert_int_equal(record_encode(&out, RECORD_ACCOUNT, &rec), BRANT_OK);
+    assert_int_equal(decode(RECORD_ACCOUNT, buf_span(&out), out.len, &again, &len), BRANT_OK);
+    assert_true(span_eq_str(again.account.address, "alice@brant.test"));
+    assert_true(span_eq_str(again.account.grants[0].name, "phone"));
+    /* Neither is the other, and there is nothing below or above. */
+    assert_int_equal(decode(RECORD_ACCOUNT, payload, payload.len, &again, &len), BRANT_ESYNTAX);
+    assert_int_equal(decode_version(RECORD_ACCOUNT, 1, buf_span(&out), out.len, &again, &len), BRANT_ESYNTAX);
+    assert_int_equal(decode_version(RECORD_ACCOUNT, 0, payload, payload.len, &again, &len),
+                     BRANT_EUNSUPPORTED);
+    assert_int_equal(decode_version(RECORD_ACCOUNT, record_version(RECORD_ACCOUNT) + 1, payload, payload.len,
+                                    &again, &len),
+                     BRANT_EUNSUPPORTED);
+    for (size_t cut = 0; cut < payload.len; cut++)
+        assert_int_not_equal(decode_version(RECORD_ACCOUNT, 1, span_sub(payload, 0, cut), cut, &again, &len),
+                             BRANT_OK);
+    arena_done(&arena);
+}
+
+static void version_1_message(void **state)
+{
+    struct span payload = span_make(message_1, sizeof message_1);
+    union record rec;
+    size_t len;
+
+    (void)state;
+    assert_int_equal(decode_version(RECORD_MESSAGE, 1, payload, payload.len, &rec, &len), BRANT_OK);
+    assert_true(span_eq_str(rec.message.message_id, "<1@a.test>"));
+    assert_int_equal(rec.message.entries[0].uid, 3);
+    assert_int_equal(rec.message.boxes[0].uidnext, 4);
+    assert_int_equal(rec.message.body_bytes, 4);
+    assert_int_equal(record_body_offset(&rec.message, len), payload.len - 4);
+    for (size_t cut = 0; cut < payload.len; cut++)
+        assert_int_not_equal(decode_version(RECORD_MESSAGE, 1, span_sub(payload, 0, cut), cut, &rec, &len),
+                             BRANT_OK);
+}
+
+/* Keys without iterations, or of another length, are none that can be used. */
+static void scram_keys(void **state)
+{
+    char key[32] = "k";
+    union record rec = {.account = {.scram_iterations = 4096,
+                                    .scram_stored_key = span_make(key, 32),
+                                    .scram_server_key = span_make(key, 32)}},
+                 got;
+    _cleanup_buf_ struct buf out;
+    size_t len;
+
+    (void)state;
+    buf_init(&out, 4096);
+    assert_int_equal(record_encode(&out, RECORD_ACCOUNT, &rec), BRANT_OK);
+    assert_int_equal(decode(RECORD_ACCOUNT, buf_span(&out), out.len, &got, &len), BRANT_OK);
+    rec.account.scram_server_key.len = 31;
+    buf_reset(&out);
+    assert_int_equal(record_encode(&out, RECORD_ACCOUNT, &rec), BRANT_OK);
+    assert_int_equal(decode(RECORD_ACCOUNT, buf_span(&out), out.len, &got, &len), BRANT_ESYNTAX);
+    rec.account.scram_server_key.len = 32;
+    rec.account.scram_iterations = 0;
+    buf_reset(&out);
+    assert_int_equal(record_encode(&out, RECORD_ACCOUNT, &rec), BRANT_OK);
+    assert_int_equal(decode(RECORD_ACCOUNT, buf_span(&out), out.len, &got, &len), BRANT_ESYNTAX);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(round_trip), cmocka_unit_test(limits)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(round_trip), cmocka_unit_test(limits),
+                                       cmocka_unit_test(version_1_account),
+                                       cmocka_unit_test(version_1_message), cmocka_unit_test(scram_keys)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

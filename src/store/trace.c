@@ -26,7 +26,7 @@ static void wanted_init(struct store *st, struct span query, struct wanted *w)
     }
     if (!store_account_find(st, query, &info)) {
         w->account = info.account;
-        mem_wipe(info.verifier, sizeof info.verifier);
+        mem_wipe(&info, sizeof info);
     }
 }
 
@@ -64,7 +64,7 @@ static void tell_recipients(struct store *st, const struct record_message *m, st
                 (void)buf_append_str(out, " -> (removed)");
             else
                 (void)buf_printf(out, " -> %s", info.address);
-            mem_wipe(info.verifier, sizeof info.verifier);
+            mem_wipe(&info, sizeof info);
             (void)buf_printf(out, "/%u", m->entries[k].uid);
             any = true;
         }

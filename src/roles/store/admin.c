@@ -277,12 +277,9 @@ void on_account_set(struct server *sv, struct peer *p, const struct ipc_message 
         s->set |= STORE_SET_QUOTA;
     s->quota_bytes = q->quota_bytes;
     if (q->change & IPC_ACCOUNT_ENABLED) {
-        struct store_account_info info = {0};
-        (void)store_account_find(sv->store, a->name, &info); /* the writer says if there is none */
         s->set |= STORE_SET_OPTIONS;
-        s->options =
-            (info.options & ~(uint32_t)STORE_ACCOUNT_ENABLED) | (q->enabled ? STORE_ACCOUNT_ENABLED : 0);
-        mem_wipe(&info, sizeof info);
+        s->option_mask = STORE_ACCOUNT_ENABLED;
+        s->options = q->enabled ? STORE_ACCOUNT_ENABLED : 0;
     }
     account_go(sv, p, a, q->address, q->change & IPC_ACCOUNT_PASSWORD ? q->password : SPAN_NONE);
 }
