@@ -237,6 +237,37 @@ const char *ipc_role_name(enum ipc_role role)
     return (unsigned)role < IPC_ROLE_COUNT ? names[role] : "unknown";
 }
 
+const char *ipc_service_name(uint8_t service)
+{
+    static const char *const names[IPC_SERVICE_COUNT] = {
+        [IPC_SERVICE_SMTP] = "smtp",
+        [IPC_SERVICE_POP3] = "pop3",
+        [IPC_SERVICE_SUBMISSION] = "submission",
+        [IPC_SERVICE_SUBMISSIONS] = "submissions",
+        [IPC_SERVICE_SUBMISSION_LOCAL] = "submission-socket",
+        [IPC_SERVICE_POP3S] = "pop3s",
+        [IPC_SERVICE_LMTP] = "lmtp",
+        [IPC_SERVICE_LMTP_LOCAL] = "lmtp-socket",
+    };
+
+    return service < IPC_SERVICE_COUNT && names[service] ? names[service] : "unknown";
+}
+
+const char *ipc_mechanism_name(uint8_t mechanism)
+{
+    static const char *const names[IPC_MECHANISM_COUNT] = {
+        [IPC_MECHANISM_NONE] = "none",
+        [IPC_MECHANISM_PASSWORD] = "USER",
+        [IPC_MECHANISM_PLAIN] = "PLAIN",
+        [IPC_MECHANISM_LOGIN] = "LOGIN",
+        [IPC_MECHANISM_SCRAM_SHA_256] = "SCRAM-SHA-256",
+        [IPC_MECHANISM_SCRAM_SHA_256_PLUS] = "SCRAM-SHA-256-PLUS",
+        [IPC_MECHANISM_EXTERNAL] = "EXTERNAL",
+    };
+
+    return mechanism < IPC_MECHANISM_COUNT ? names[mechanism] : "unknown";
+}
+
 const char *ipc_status_text(uint8_t status)
 {
     static const char *const texts[IPC_STATUS_COUNT] = {

@@ -766,8 +766,10 @@ bool ipc_permitted(uint16_t type, enum ipc_role from, enum ipc_role to);
 /* The type that answers it, or IPC_TYPE_NONE. */
 enum ipc_type ipc_answer(uint16_t type);
 
-const char *ipc_type_name(uint16_t type);      /* "rcpt_check"; "unknown" */
-const char *ipc_role_name(enum ipc_role role); /* "store" */
-const char *ipc_status_text(uint8_t status);   /* a phrase for logs and the command line */
+const char *ipc_type_name(uint16_t type);          /* "rcpt_check"; "unknown" */
+const char *ipc_role_name(enum ipc_role role);     /* "store" */
+const char *ipc_service_name(uint8_t service);     /* "submission"; as in the keys of the configuration */
+const char *ipc_mechanism_name(uint8_t mechanism); /* "SCRAM-SHA-256" */
+const char *ipc_status_text(uint8_t status);       /* a phrase for logs and the command line */
 
 #endif
