@@ -14,27 +14,59 @@ void buf_init(struct buf *b, size_t max)
     *b = (struct buf){.max = max};
 }
 
+void buf_init_secret(struct buf *b, size_t max)
+{
+    *b = (struct buf){.max = max, .secret = true};
+}
+
+static void wipe(struct buf *b)
+{
+    if (b->secret && b->data)
+        mem_wipe(b->data, b->cap);
+}
+
 void buf_done(struct buf *b)
 {
+    wipe(b);
     free(b->data);
-    *b = (struct buf){.max = b->max};
+    *b = (struct buf){.max = b->max, .secret = b->secret};
 }
 
 void buf_reset(struct buf *b)
 {
+    wipe(b);
     b->len = 0;
     b->overflowed = false;
+}
+
+/* realloc, which would leave a secret behind where it moves from. */
+static void resize(struct buf *b, size_t cap)
+{
+    uint8_t *moved;
+
+    if (!b->secret) {
+        b->data = mem_realloc(b->data, cap);
+        b->cap = cap;
+        return;
+    }
+    moved = mem_alloc(cap);
+    if (b->len)
+        memcpy(moved, b->data, b->len);
+    wipe(b);
+    free(b->data);
+    b->data = moved;
+    b->cap = cap;
 }
 
 void buf_shrink(struct buf *b)
 {
     if (b->len == 0) {
+        wipe(b);
         free(b->data);
         b->data = NULL;
         b->cap = 0;
     } else if (b->cap > b->len) {
-        b->data = mem_realloc(b->data, b->len);
-        b->cap = b->len;
+        resize(b, b->len);
     }
 }
 
@@ -46,8 +78,7 @@ static void grow(struct buf *b, size_t need)
         cap = cap > SIZE_MAX / 2 ? need : cap * 2;
     if (cap > b->max && need <= b->max)
         cap = b->max;
-    b->data = mem_realloc(b->data, cap);
-    b->cap = cap;
+    resize(b, cap);
 }
 
 uint8_t *buf_reserve(struct buf *b, size_t len)
@@ -137,11 +168,14 @@ int buf_printf(struct buf *b, const char *format, ...)
 void buf_consume(struct buf *b, size_t len)
 {
     if (len >= b->len) {
+        wipe(b);
         b->len = 0;
         return;
     }
     b->len -= len;
     memmove(b->data, b->data + len, b->len);
+    if (b->secret)
+        mem_wipe(b->data + b->len, len);
 }
 
 const char *buf_cstr(struct buf *b)

@@ -2,7 +2,10 @@
  *
  * Appending past the maximum changes nothing and answers BRANT_ELIMIT; the buffer also remembers it in
  * `overflowed`, so that a writer may append freely and ask once at the end. Out of memory aborts.
- * The memory is not NUL-terminated except through buf_cstr(). */
+ * The memory is not NUL-terminated except through buf_cstr().
+ *
+ * A buffer that may hold a secret is made with buf_init_secret: it overwrites its memory whenever it lets go
+ * of it, which includes growing, and whenever it is emptied. */
 #ifndef BASE_BUF_H
 #define BASE_BUF_H
 
@@ -16,9 +19,11 @@ struct buf {
     size_t cap;    /* bytes allocated */
     size_t max;    /* bytes it may ever hold */
     bool overflowed;
+    bool secret;
 };
 
 void buf_init(struct buf *b, size_t max);
+void buf_init_secret(struct buf *b, size_t max);
 void buf_done(struct buf *b);   /* frees; the buffer may be initialised again */
 void buf_reset(struct buf *b);  /* empties, keeps the memory and the maximum, forgets `overflowed` */
 void buf_shrink(struct buf *b); /* gives back unused memory; an empty buffer keeps none */

@@ -29,6 +29,37 @@ static void buf_refuses_more_than_its_maximum(void **state)
     assert_string_equal(buf_cstr(&b), "c12");
 }
 
+static bool all_zero(const uint8_t *p, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (p[i])
+            return false;
+    return true;
+}
+
+static void a_secret_buffer_keeps_nothing(void **state)
+{
+    _cleanup_buf_ struct buf b;
+
+    (void)state;
+    buf_init_secret(&b, 1000);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(buf_append_str(&b, "secret"), BRANT_OK);
+    buf_consume(&b, 590);
+    assert_string_equal(buf_cstr(&b), "cretsecret");
+    assert_true(all_zero(b.data + b.len, 590));
+    buf_shrink(&b);
+    assert_int_equal(b.cap, b.len);
+    buf_append_str(&b, "secret");
+    buf_reset(&b);
+    assert_true(b.cap >= 10 && all_zero(b.data, b.cap));
+    buf_append_str(&b, "secret");
+    buf_consume(&b, 6);
+    assert_true(all_zero(b.data, b.cap));
+    buf_done(&b);
+    assert_true(b.secret && b.max == 1000);
+}
+
 static void arena_refuses_more_than_its_maximum(void **state)
 {
     _cleanup_arena_ struct arena a;
@@ -189,6 +220,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(buf_refuses_more_than_its_maximum),
+        cmocka_unit_test(a_secret_buffer_keeps_nothing),
         cmocka_unit_test(arena_refuses_more_than_its_maximum),
         cmocka_unit_test(wire_keeps_its_first_error),
         cmocka_unit_test(siphash_matches_its_reference),
