@@ -76,6 +76,35 @@ static void check_credentials(struct pop3_server *s, const struct pop3_event *e,
            BRANT_OK);
 }
 
+/* What a login, or a step of a SASL exchange, is answered with. */
+static void answer_auth(struct pop3_server *s, const struct pop3_event *e, uint32_t *seed)
+{
+    static const enum pop3_login answers[] = {POP3_LOGIN_OK,   POP3_LOGIN_REFUSED,   POP3_LOGIN_EXPIRED,
+                                              POP3_LOGIN_WEAK, POP3_LOGIN_MALFORMED, POP3_LOGIN_TRY_LATER};
+    static const uint8_t challenge[POP3_AUTH_BYTES_MAX + 1];
+    uint32_t n = random_next(seed);
+
+    assert(e->type == POP3_EVENT_AUTH_RESPONSE ? e->has_response : e->mechanism.len > 0);
+    assert(e->response.len <= POP3_AUTH_BYTES_MAX && (e->has_response || e->response.len == 0));
+    if (n % 2) {
+        assert(pop3_server_auth_challenge(s, span_make(challenge, sizeof challenge)) == BRANT_ELIMIT);
+        assert(pop3_server_auth_challenge(s, span_make(challenge, n / 2 % sizeof challenge)) == BRANT_OK);
+    } else {
+        assert(pop3_server_login_done(s, answers[n / 2 % 6]) == BRANT_OK);
+    }
+}
+
+/* TLS begins; what was not taken is thrown away. */
+static void start_tls(struct pop3_server *s, struct span *in)
+{
+    assert(pop3_server_awaits_tls(s));
+    if (pop3_server_output(s).len)
+        assert(pop3_server_tls_started(s, 1) == BRANT_ESTATE);
+    pop3_server_output_used(s, pop3_server_output(s).len, 1);
+    *in = SPAN_NONE;
+    assert(pop3_server_tls_started(s, 1) == BRANT_OK && pop3_server_tls(s));
+}
+
 /* Gives the engine one piece of input; false once the session is over. */
 static bool feed(struct pop3_server *s, const struct pop3_server_config *c, struct span in, uint32_t *seed)
 {
@@ -105,11 +134,22 @@ static bool feed(struct pop3_server *s, const struct pop3_server_config *c, stru
         case POP3_EVENT_CLOSE:
             assert(in.len == 0 && e.reason != POP3_CLOSE_NONE);
             return false;
-        case POP3_EVENT_WAIT:
-            abort(); /* nothing was left unanswered */
+        case POP3_EVENT_STLS:
+            assert(!pop3_server_tls(s));
+            assert(pop3_server_stls_done(s, random_next(seed) % 2) == BRANT_OK);
+            break;
+        case POP3_EVENT_AUTH:
+        case POP3_EVENT_AUTH_RESPONSE:
+            answer_auth(s, &e, seed);
+            break;
+        case POP3_EVENT_AUTH_CANCEL:
+            break;
+        case POP3_EVENT_WAIT: /* nothing else was left unanswered */
+            start_tls(s, &in);
+            break;
         }
         assert(pop3_server_output(s).len <= c->output_bytes_max);
-        assert(pop3_server_memory_bytes(s) < c->output_bytes_max + 4096);
+        assert(pop3_server_memory_bytes(s) < c->output_bytes_max + 8192);
     }
     abort(); /* the engine does not come to rest */
 }
@@ -124,9 +164,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t piece = seed % 4 == 0 ? size + 1 : seed % 4;
 
     pop3_server_config_init(&c, "mx.example");
-    c.password_allowed = seed != 255;
     c.output_bytes_max = 4096;
     s = pop3_server_new(&c, 0);
+    pop3_server_offer(
+        s, &(struct pop3_offer){.password = seed != 255, .stls = true, .sasl = seed % 8 ? "PLAIN X" : NULL});
     assert(pop3_server_greet(s, 0) == BRANT_OK);
     /* Every second input begins logged in, so that little of it is spent on getting there. */
     if (seed % 2 == 0 && !feed(s, &c, SPAN_LIT("USER a\r\nPASS b\r\n"), &seed))

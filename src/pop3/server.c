@@ -2,64 +2,10 @@
 
 #include <stdlib.h>
 
-#include "base/ascii.h"
-#include "base/buf.h"
 #include "base/codec.h"
 #include "base/err.h"
 #include "base/mem.h"
-#include "pop3/maildrop.h"
-#include "pop3/stuff.h"
-
-enum {
-    LINE_BYTES_MAX = 512, /* with its CRLF; RFC 2449 4 allows 255 */
-    NAME_BYTES_MAX = 255,
-    REPLY_BYTES_MAX = 512, /* the longest reply of one command, but for what is streamed */
-    LIST_LINE_MAX = 40,    /* of LIST and UIDL */
-};
-
-enum phase {
-    AUTHORIZATION = 1, /* RFC 1939 4 */
-    TRANSACTION = 2,   /* RFC 1939 5 */
-    ENDED = 4,
-};
-
-enum awaited {
-    NOTHING,
-    GREETING,
-    LOGIN_ANSWER,
-    OPEN_ANSWER,    /* maildrop_begin or open_failed */
-    LISTING_ANSWER, /* maildrop_add, _done or open_failed */
-    READ_ANSWER,
-    UPDATE_ANSWER,
-};
-
-enum streaming { NO_STREAM, LIST_STREAM, UIDL_STREAM, MESSAGE_STREAM };
-
-struct pop3_server {
-    struct pop3_server_config config;
-    enum phase phase;
-    enum awaited awaited;
-    enum streaming streaming;
-    enum pop3_close_reason reason; /* once ENDED */
-    bool open_due;                 /* logged in, but OPEN was not handed out yet */
-    bool shutdown;
-    bool user_given;
-    uint32_t errors, login_failures;
-    uint64_t now_ms, started_ms, active_ms, progress_ms;
-
-    struct pop3_maildrop maildrop;
-    uint32_t cursor;             /* LIST_STREAM, UIDL_STREAM: last number listed */
-    struct pop3_message message; /* MESSAGE_STREAM */
-    uint32_t offset;             /* how much of it was read */
-    struct pop3_stuff stuff;
-    struct pop3_server_stats stats;
-
-    struct buf out;
-    size_t line_len;
-    size_t user_len;
-    uint8_t user[NAME_BYTES_MAX];
-    uint8_t line[LINE_BYTES_MAX]; /* the command being received or carried out */
-};
+#include "pop3/server_internal.h"
 
 struct command {
     const char *verb;
@@ -86,8 +32,7 @@ void pop3_server_config_init(struct pop3_server_config *c, const char *hostname)
 
 /* ---- output ---- */
 
-/* Room for every reply is made sure of before a command is looked at, so these cannot fail. */
-static void put(struct pop3_server *s, const char *text)
+void pop3_put(struct pop3_server *s, const char *text)
 {
     if (s->out.len == 0)
         s->progress_ms = s->now_ms;
@@ -100,10 +45,10 @@ static void put_number(struct pop3_server *s, uint64_t number, const char *after
     buf_append_str(&s->out, after);
 }
 
-static void reply(struct pop3_server *s, const char *text)
+void pop3_reply(struct pop3_server *s, const char *text)
 {
-    put(s, text);
-    put(s, "\r\n");
+    pop3_put(s, text);
+    pop3_put(s, "\r\n");
 }
 
 static size_t room(const struct pop3_server *s)
@@ -140,6 +85,9 @@ struct pop3_server *pop3_server_new(const struct pop3_server_config *c, uint64_t
     s->awaited = GREETING;
     s->now_ms = s->started_ms = s->active_ms = s->progress_ms = now_ms;
     buf_init(&s->out, c->output_bytes_max);
+    buf_init_secret(&s->line, AUTH_LINE_BYTES_MAX);
+    buf_init_secret(&s->user, NAME_BYTES_MAX);
+    buf_init_secret(&s->response, POP3_AUTH_BYTES_MAX);
     return s;
 }
 
@@ -149,8 +97,15 @@ void pop3_server_free(struct pop3_server *s)
         return;
     pop3_maildrop_done(&s->maildrop);
     buf_done(&s->out);
-    mem_wipe(s, sizeof *s);
+    buf_done(&s->line);
+    buf_done(&s->user);
+    buf_done(&s->response);
     free(s);
+}
+
+void pop3_server_offer(struct pop3_server *s, const struct pop3_offer *offer)
+{
+    s->offer = *offer;
 }
 
 int pop3_server_greet(struct pop3_server *s, uint64_t now_ms)
@@ -160,14 +115,13 @@ int pop3_server_greet(struct pop3_server *s, uint64_t now_ms)
     s->now_ms = s->active_ms = now_ms;
     s->awaited = NOTHING;
     /* RFC 1939 7, APOP: no <…> in the greeting, for APOP is not offered. */
-    put(s, "+OK ");
+    pop3_put(s, "+OK ");
     buf_append(&s->out, span_sub(span_str(s->config.hostname), 0, NAME_BYTES_MAX));
-    reply(s, " POP3 server ready");
+    pop3_reply(s, " POP3 server ready");
     return BRANT_OK;
 }
 
-/* The one way a session ends. */
-static void end(struct pop3_server *s, enum pop3_close_reason reason)
+void pop3_end(struct pop3_server *s, enum pop3_close_reason reason)
 {
     if (s->phase == ENDED)
         return;
@@ -176,29 +130,30 @@ static void end(struct pop3_server *s, enum pop3_close_reason reason)
     s->awaited = NOTHING;
     s->streaming = NO_STREAM;
     s->open_due = false;
-    s->line_len = 0;
-    mem_wipe(s->line, sizeof s->line);
+    s->cancel_due = false;
+    buf_done(&s->line);
+    buf_done(&s->response);
     pop3_maildrop_done(&s->maildrop);
 }
 
 void pop3_server_end(struct pop3_server *s, enum pop3_close_reason reason)
 {
     if (s->awaited == GREETING && reason == POP3_CLOSE_OVERLOAD)
-        reply(s, "-ERR [SYS/TEMP] too many connections, try again later");
-    if (reason == POP3_CLOSE_SHUTDOWN && s->phase != ENDED && s->awaited != GREETING)
+        pop3_reply(s, "-ERR [SYS/TEMP] too many connections, try again later");
+    if (reason == POP3_CLOSE_SHUTDOWN && s->phase != ENDED && s->awaited != GREETING &&
+        s->awaited != TLS_START)
         s->shutdown = true;
     else
-        end(s, reason);
+        pop3_end(s, reason);
 }
 
-/* A command that was refused for its form, its place or its number of arguments. */
-static void refuse(struct pop3_server *s, const char *text)
+void pop3_refuse(struct pop3_server *s, const char *text)
 {
     uint32_t max = s->phase == AUTHORIZATION ? s->config.login_errors_max : s->config.errors_max;
 
-    reply(s, text);
+    pop3_reply(s, text);
     if (++s->errors >= max)
-        end(s, POP3_CLOSE_ERRORS);
+        pop3_end(s, POP3_CLOSE_ERRORS);
 }
 
 /* ---- time ---- */
@@ -207,7 +162,7 @@ uint64_t pop3_server_timeout_ms(const struct pop3_server *s, uint64_t now_ms)
 {
     uint64_t due = s->active_ms + s->config.idle_timeout_ms; /* RFC 1939 3: the autologout timer */
 
-    if (s->phase == ENDED || s->awaited != NOTHING || s->open_due)
+    if (s->phase == ENDED || (s->awaited != NOTHING && s->awaited != TLS_START) || s->open_due)
         return POP3_NO_TIMEOUT;
     if (s->phase == AUTHORIZATION && due > s->started_ms + s->config.login_timeout_ms)
         due = s->started_ms + s->config.login_timeout_ms;
@@ -245,27 +200,15 @@ static const struct pop3_message *only_message(struct pop3_server *s, struct spa
     uint64_t number;
 
     if (take_number(&argument, &number) != BRANT_OK || argument.len > 0) {
-        refuse(s, "-ERR a message number is wanted");
+        pop3_refuse(s, "-ERR a message number is wanted");
         return NULL;
     }
     if (!(message = pop3_maildrop_get(&s->maildrop, number))) {
-        reply(s, "-ERR no such message");
+        pop3_reply(s, "-ERR no such message");
         return NULL;
     }
     *ret = number;
     return message;
-}
-
-/* RFC 6856 2.1: names and passwords may be UTF-8 whether or not UTF8 was said. */
-static bool is_credential(struct span text)
-{
-    if (text.len == 0 || text.len > NAME_BYTES_MAX || !codec_utf8_valid(text))
-        return false;
-    for (size_t i = 0; i < text.len; i++) {
-        if (ascii_is_ctl(text.p[i]))
-            return false;
-    }
-    return true;
 }
 
 /* ---- commands ---- */
@@ -274,63 +217,31 @@ static void run_capa(struct pop3_server *s, struct span argument)
 {
     (void)argument;
     /* RFC 2449 5 and 6: the same list in both states. */
-    reply(s, "+OK capabilities follow");
-    reply(s, "TOP");
-    reply(s, "UIDL");
-    if (s->config.password_allowed)
-        reply(s, "USER");
-    reply(s, "PIPELINING");
-    reply(s, "RESP-CODES");
-    reply(s, "AUTH-RESP-CODE");
-    reply(s, "EXPIRE NEVER");
-    reply(s, "UTF8 USER");
-    reply(s, "IMPLEMENTATION brant");
-    reply(s, ".");
+    pop3_reply(s, "+OK capabilities follow");
+    pop3_reply(s, "TOP");
+    pop3_reply(s, "UIDL");
+    if (s->offer.stls && !s->tls)
+        pop3_reply(s, "STLS");
+    if (s->offer.password)
+        pop3_reply(s, "USER");
+    if (pop3_sasl_offered(s)) {
+        pop3_put(s, "SASL ");
+        pop3_reply(s, s->offer.sasl);
+    }
+    pop3_reply(s, "PIPELINING");
+    pop3_reply(s, "RESP-CODES");
+    pop3_reply(s, "AUTH-RESP-CODE");
+    pop3_reply(s, "EXPIRE NEVER");
+    pop3_reply(s, "UTF8 USER");
+    pop3_reply(s, "IMPLEMENTATION brant");
+    pop3_reply(s, ".");
 }
 
 /* RFC 6856 2.1: before login only, and it cannot be taken back; saying it twice is harmless. */
 static void run_utf8(struct pop3_server *s, struct span argument)
 {
     (void)argument;
-    reply(s, "+OK UTF-8 it is");
-}
-
-/* Passwords are refused before one was sent, so that none travels in clear. */
-static bool password_refused(struct pop3_server *s)
-{
-    if (!s->config.password_allowed)
-        refuse(s, "-ERR [AUTH] passwords are not accepted on an unprotected connection");
-    return !s->config.password_allowed;
-}
-
-static void run_user(struct pop3_server *s, struct span argument)
-{
-    if (password_refused(s))
-        return;
-    if (!is_credential(argument)) {
-        refuse(s, "-ERR a user name is wanted");
-        return;
-    }
-    memcpy(s->user, argument.p, argument.len);
-    s->user_len = argument.len;
-    s->user_given = true;
-    reply(s, "+OK and the password?"); /* RFC 1939 7: the same answer whether or not there is such a user */
-}
-
-static void run_pass(struct pop3_server *s, struct span argument)
-{
-    if (password_refused(s))
-        return;
-    if (!s->user_given) {
-        refuse(s, "-ERR USER comes first");
-        return;
-    }
-    s->user_given = false;
-    if (!is_credential(argument)) {
-        refuse(s, "-ERR [AUTH] that cannot be a password");
-        return;
-    }
-    s->awaited = LOGIN_ANSWER;
+    pop3_reply(s, "+OK UTF-8 it is");
 }
 
 static void run_stat(struct pop3_server *s, struct span argument)
@@ -338,7 +249,7 @@ static void run_stat(struct pop3_server *s, struct span argument)
     const struct pop3_maildrop *m = &s->maildrop;
 
     (void)argument;
-    put(s, "+OK ");
+    pop3_put(s, "+OK ");
     put_number(s, m->count - m->deleted_count, " ");
     put_number(s, m->size_bytes - m->deleted_size_bytes, "\r\n");
 }
@@ -353,7 +264,7 @@ static void start_stream(struct pop3_server *s, enum streaming streaming)
 static void put_scan(struct pop3_server *s, const char *before, uint64_t number,
                      const struct pop3_message *message)
 {
-    put(s, before);
+    pop3_put(s, before);
     put_number(s, number, " ");
     put_number(s, message->size_bytes, "\r\n");
 }
@@ -362,7 +273,7 @@ static void put_scan(struct pop3_server *s, const char *before, uint64_t number,
 static void put_uidl(struct pop3_server *s, const char *before, uint64_t number,
                      const struct pop3_message *message)
 {
-    put(s, before);
+    pop3_put(s, before);
     put_number(s, number, " ");
     put_number(s, s->maildrop.uidvalidity, ".");
     put_number(s, message->uid, "\r\n");
@@ -373,7 +284,7 @@ static void put_totals(struct pop3_server *s)
 {
     const struct pop3_maildrop *m = &s->maildrop;
 
-    put(s, "+OK ");
+    pop3_put(s, "+OK ");
     put_number(s, m->count - m->deleted_count, " messages, ");
     put_number(s, m->size_bytes - m->deleted_size_bytes, " octets\r\n");
 }
@@ -402,7 +313,7 @@ static void run_uidl(struct pop3_server *s, struct span argument)
             put_uidl(s, "+OK ", number, message);
         return;
     }
-    reply(s, "+OK unique ids follow");
+    pop3_reply(s, "+OK unique ids follow");
     start_stream(s, UIDL_STREAM);
 }
 
@@ -440,11 +351,11 @@ static void run_top(struct pop3_server *s, struct span argument)
 
     if (take_number(&argument, &number) != BRANT_OK || take_number(&argument, &lines) != BRANT_OK ||
         argument.len > 0) {
-        refuse(s, "-ERR a message number and a number of lines are wanted");
+        pop3_refuse(s, "-ERR a message number and a number of lines are wanted");
         return;
     }
     if (!(message = pop3_maildrop_get(&s->maildrop, number))) {
-        reply(s, "-ERR no such message");
+        pop3_reply(s, "-ERR no such message");
         return;
     }
     start_message(s, message, lines < POP3_STUFF_ALL ? lines : POP3_STUFF_ALL - 1);
@@ -457,20 +368,20 @@ static void run_dele(struct pop3_server *s, struct span argument)
     if (!only_message(s, argument, &number))
         return;
     pop3_maildrop_delete(&s->maildrop, number);
-    reply(s, "+OK marked");
+    pop3_reply(s, "+OK marked");
 }
 
 static void run_noop(struct pop3_server *s, struct span argument)
 {
     (void)argument;
-    reply(s, "+OK");
+    pop3_reply(s, "+OK");
 }
 
 static void run_rset(struct pop3_server *s, struct span argument)
 {
     (void)argument;
     pop3_maildrop_undelete(&s->maildrop);
-    reply(s, "+OK nothing is marked");
+    pop3_reply(s, "+OK nothing is marked");
 }
 
 static void run_quit(struct pop3_server *s, struct span argument)
@@ -481,23 +392,25 @@ static void run_quit(struct pop3_server *s, struct span argument)
         s->awaited = UPDATE_ANSWER;
         return;
     }
-    reply(s, "+OK bye");
-    end(s, POP3_CLOSE_QUIT);
+    pop3_reply(s, "+OK bye");
+    pop3_end(s, POP3_CLOSE_QUIT);
 }
 
 static const struct command commands[] = {
+    {"AUTH", AUTHORIZATION, true, pop3_run_auth},
     {"CAPA", AUTHORIZATION | TRANSACTION, false, run_capa},
     {"DELE", TRANSACTION, true, run_dele},
     {"LIST", TRANSACTION, true, run_list},
     {"NOOP", TRANSACTION, false, run_noop},
-    {"PASS", AUTHORIZATION, true, run_pass},
+    {"PASS", AUTHORIZATION, true, pop3_run_pass},
     {"QUIT", AUTHORIZATION | TRANSACTION, false, run_quit},
     {"RETR", TRANSACTION, true, run_retr},
     {"RSET", TRANSACTION, false, run_rset},
     {"STAT", TRANSACTION, false, run_stat},
+    {"STLS", AUTHORIZATION, false, pop3_run_stls},
     {"TOP", TRANSACTION, true, run_top},
     {"UIDL", TRANSACTION, true, run_uidl},
-    {"USER", AUTHORIZATION, true, run_user},
+    {"USER", AUTHORIZATION, true, pop3_run_user},
     {"UTF8", AUTHORIZATION, false, run_utf8},
 };
 
@@ -533,35 +446,44 @@ static void run_line(struct pop3_server *s, struct span line)
     const struct command *command = find_command(verb);
 
     if (span_find_byte(line, 0) != SPAN_NPOS) {
-        refuse(s, "-ERR NUL in a command");
+        pop3_refuse(s, "-ERR NUL in a command");
         return;
     }
     if (!command) {
         if (s->phase == AUTHORIZATION && is_http(verb))
-            end(s, POP3_CLOSE_PROTOCOL);
+            pop3_end(s, POP3_CLOSE_PROTOCOL);
         else
-            refuse(s, "-ERR unknown command");
+            pop3_refuse(s, "-ERR unknown command");
         return;
     }
     if (!(command->phases & s->phase)) {
-        refuse(s, s->phase == AUTHORIZATION ? "-ERR log in first" : "-ERR not after login");
+        pop3_refuse(s, s->phase == AUTHORIZATION ? "-ERR log in first" : "-ERR not after login");
         return;
     }
     /* RFC 1939 7, PASS: everything behind one space is the password, spaces included. */
-    if (command->run != run_pass)
+    if (command->run != pop3_run_pass)
         argument = span_trim(argument);
     if (!command->has_argument && argument.len > 0) {
-        refuse(s, "-ERR this command has no argument");
+        pop3_refuse(s, "-ERR this command has no argument");
         return;
     }
     command->run(s, argument);
 }
 
-/* The command is done with; it may have held a password. */
-static void drop_line(struct pop3_server *s)
+void pop3_drop_line(struct pop3_server *s)
 {
-    mem_wipe(s->line, s->line_len);
-    s->line_len = 0;
+    buf_reset(&s->line);
+    if (s->line.cap > LINE_BYTES_MAX)
+        buf_shrink(&s->line);
+}
+
+/* How long the line being received may be, which depends on how it begins. */
+static size_t line_bytes_max(const struct pop3_server *s)
+{
+    bool auth = s->exchange ||
+                (s->phase == AUTHORIZATION && span_starts_nocase(buf_span(&s->line), SPAN_LIT("AUTH ")));
+
+    return auth ? AUTH_LINE_BYTES_MAX : LINE_BYTES_MAX;
 }
 
 /* Moves bytes into the line until it is complete. Lines end with CRLF and nothing else; the outcome is the
@@ -569,25 +491,25 @@ static void drop_line(struct pop3_server *s)
 static bool take_line(struct pop3_server *s, struct span *in)
 {
     while (in->len > 0) {
-        bool after_cr = s->line_len > 0 && s->line[s->line_len - 1] == '\r';
+        bool after_cr = s->line.len > 0 && s->line.data[s->line.len - 1] == '\r';
         uint8_t c = in->p[0];
 
         *in = span_from(*in, 1);
-        if (s->line_len == 0 && c == 0x16 && s->phase == AUTHORIZATION) { /* a TLS handshake record */
-            end(s, POP3_CLOSE_PROTOCOL);
+        if (s->line.len == 0 && c == 0x16 && s->phase == AUTHORIZATION) { /* a TLS handshake record */
+            pop3_end(s, POP3_CLOSE_PROTOCOL);
             return false;
         }
         if (after_cr != (c == '\n')) {
-            reply(s, "-ERR lines end with CRLF");
-            end(s, POP3_CLOSE_BARE);
+            pop3_reply(s, "-ERR lines end with CRLF");
+            pop3_end(s, POP3_CLOSE_BARE);
             return false;
         }
-        s->line[s->line_len++] = c;
+        buf_append_byte(&s->line, c);
         if (c == '\n')
             return true;
-        if (s->line_len == sizeof s->line) {
-            reply(s, "-ERR line too long");
-            end(s, POP3_CLOSE_LINE);
+        if (s->line.len >= line_bytes_max(s)) {
+            pop3_reply(s, "-ERR line too long");
+            pop3_end(s, POP3_CLOSE_LINE);
             return false;
         }
     }
@@ -604,7 +526,7 @@ static void stream_list(struct pop3_server *s)
 
         s->cursor = pop3_maildrop_next(&s->maildrop, s->cursor, false);
         if (s->cursor == 0) {
-            reply(s, ".");
+            pop3_reply(s, ".");
             s->streaming = NO_STREAM;
             return;
         }
@@ -633,10 +555,10 @@ static uint32_t read_size(const struct pop3_server *s)
 static void message_begins(struct pop3_server *s)
 {
     if (s->stuff.lines_left == POP3_STUFF_ALL) {
-        put(s, "+OK ");
+        pop3_put(s, "+OK ");
         put_number(s, s->message.size_bytes, " octets\r\n");
     } else {
-        reply(s, "+OK top of the message follows");
+        pop3_reply(s, "+OK top of the message follows");
     }
 }
 
@@ -660,25 +582,44 @@ static enum pop3_event_type stream(struct pop3_server *s, struct pop3_event *ret
 /* The event that the command just carried out asks with; POP3_EVENT_MORE when it asks for nothing. */
 static enum pop3_event_type question(struct pop3_server *s, struct pop3_event *ret)
 {
-    ret->user = span_make(s->user, s->user_len);
-    if (s->awaited == LOGIN_ANSWER) {
-        ret->password = span_make(s->line + strlen("PASS "), s->line_len - strlen("PASS \r\n"));
+    struct span line = buf_span(&s->line);
+
+    switch (s->awaited) {
+    case LOGIN_ANSWER:
+        ret->user = buf_span(&s->user);
+        ret->password = span_sub(line, strlen("PASS "), line.len - strlen("PASS \r\n"));
         return POP3_EVENT_LOGIN;
+    case AUTH_ANSWER:
+        ret->mechanism = s->mechanism;
+        ret->has_response = s->has_response;
+        ret->response = s->has_response ? buf_span(&s->response) : SPAN_NONE;
+        return s->exchange ? POP3_EVENT_AUTH_RESPONSE : POP3_EVENT_AUTH;
+    case STLS_ANSWER:
+        return POP3_EVENT_STLS;
+    case UPDATE_ANSWER:
+        return POP3_EVENT_UPDATE;
+    default:
+        return POP3_EVENT_MORE;
     }
-    return s->awaited == UPDATE_ANSWER ? POP3_EVENT_UPDATE : POP3_EVENT_MORE;
 }
 
 /* Takes and carries out the next command. POP3_EVENT_MORE: there may be another. */
 static enum pop3_event_type command(struct pop3_server *s, struct span *in, struct pop3_event *ret)
 {
-    if (room(s) < 2 * REPLY_BYTES_MAX)
+    struct span line;
+
+    if (room(s) < (s->phase == AUTHORIZATION ? CHALLENGE_BYTES_MAX : 0) + 2 * REPLY_BYTES_MAX)
         return POP3_EVENT_BLOCKED;
     if (!take_line(s, in))
         return POP3_EVENT_MORE;
     s->active_ms = s->now_ms;
-    run_line(s, span_make(s->line, s->line_len - strlen("\r\n")));
-    if (s->awaited == NOTHING)
-        drop_line(s);
+    line = span_sub(buf_span(&s->line), 0, s->line.len - strlen("\r\n"));
+    if (s->exchange)
+        pop3_auth_line(s, line);
+    else
+        run_line(s, line);
+    if (s->awaited != LOGIN_ANSWER)
+        pop3_drop_line(s);
     return question(s, ret);
 }
 
@@ -687,16 +628,19 @@ static enum pop3_event_type step(struct pop3_server *s, struct span *in, struct 
 {
     if (s->awaited != NOTHING)
         return POP3_EVENT_WAIT;
+    if (s->cancel_due) {
+        s->cancel_due = false;
+        return POP3_EVENT_AUTH_CANCEL;
+    }
     if (s->open_due) {
         s->open_due = false;
         s->awaited = OPEN_ANSWER;
-        ret->user = span_make(s->user, s->user_len);
         return POP3_EVENT_OPEN;
     }
     if (s->streaming != NO_STREAM)
         return stream(s, ret);
     if (s->shutdown) {
-        end(s, POP3_CLOSE_SHUTDOWN);
+        pop3_end(s, POP3_CLOSE_SHUTDOWN);
         return POP3_EVENT_CLOSE;
     }
     return command(s, in, ret);
@@ -709,7 +653,7 @@ enum pop3_event_type pop3_server_next(struct pop3_server *s, struct span *in, ui
     *ret = (struct pop3_event){POP3_EVENT_MORE};
     while (ret->type == POP3_EVENT_MORE && s->phase != ENDED) {
         ret->type = step(s, in, ret);
-        if (in->len == 0 && s->streaming == NO_STREAM)
+        if (in->len == 0 && s->streaming == NO_STREAM && !s->cancel_due)
             break;
     }
     if (s->phase == ENDED) {
@@ -722,24 +666,6 @@ enum pop3_event_type pop3_server_next(struct pop3_server *s, struct span *in, ui
 
 /* ---- answers ---- */
 
-int pop3_server_login_done(struct pop3_server *s, enum pop3_login answer)
-{
-    if (s->awaited != LOGIN_ANSWER)
-        return BRANT_ESTATE;
-    s->awaited = NOTHING;
-    drop_line(s);
-    if (answer == POP3_LOGIN_OK) {
-        s->open_due = true;
-    } else if (answer == POP3_LOGIN_TRY_LATER) {
-        reply(s, "-ERR [SYS/TEMP] cannot check the password now, try again later");
-    } else {
-        reply(s, "-ERR [AUTH] wrong user name or password");
-        if (++s->login_failures >= s->config.login_failures_max)
-            end(s, POP3_CLOSE_FAILURES);
-    }
-    return BRANT_OK;
-}
-
 int pop3_server_open_failed(struct pop3_server *s, enum pop3_open_failure failure)
 {
     if (s->awaited != OPEN_ANSWER && s->awaited != LISTING_ANSWER)
@@ -748,9 +674,9 @@ int pop3_server_open_failed(struct pop3_server *s, enum pop3_open_failure failur
     pop3_maildrop_done(&s->maildrop);
     /* RFC 1939 4: the session stays in the AUTHORIZATION state. */
     if (failure == POP3_OPEN_IN_USE)
-        reply(s, "-ERR [IN-USE] another session has this maildrop open");
+        pop3_reply(s, "-ERR [IN-USE] another session has this maildrop open");
     else
-        reply(s, "-ERR [SYS/TEMP] cannot open the maildrop now, try again later");
+        pop3_reply(s, "-ERR [SYS/TEMP] cannot open the maildrop now, try again later");
     return BRANT_OK;
 }
 
@@ -807,11 +733,11 @@ int pop3_server_read_failed(struct pop3_server *s, enum pop3_read_failure failur
     s->streaming = NO_STREAM;
     if (s->offset >
         0) /* the response has begun and cannot be taken back: only the connection's end says so */
-        end(s, POP3_CLOSE_READ);
+        pop3_end(s, POP3_CLOSE_READ);
     else if (failure == POP3_READ_GONE)
-        reply(s, "-ERR that message is gone");
+        pop3_reply(s, "-ERR that message is gone");
     else
-        reply(s, "-ERR [SYS/TEMP] cannot read that message now");
+        pop3_reply(s, "-ERR [SYS/TEMP] cannot read that message now");
     return BRANT_OK;
 }
 
@@ -837,8 +763,8 @@ int pop3_server_update_done(struct pop3_server *s, bool deleted)
         return BRANT_ESTATE;
     s->awaited = NOTHING;
     /* RFC 1939 6: whether or not it worked, the maildrop is released and the connection closed. */
-    reply(s, deleted ? "+OK bye" : "-ERR [SYS/TEMP] the marked messages were not removed");
-    end(s, POP3_CLOSE_QUIT);
+    pop3_reply(s, deleted ? "+OK bye" : "-ERR [SYS/TEMP] the marked messages were not removed");
+    pop3_end(s, POP3_CLOSE_QUIT);
     return BRANT_OK;
 }
 
@@ -851,8 +777,8 @@ size_t pop3_server_memory_bytes(const struct pop3_server *s)
 {
     const struct pop3_maildrop *m = &s->maildrop;
 
-    return sizeof *s + s->out.cap + m->capacity * sizeof *m->messages +
-           (m->deleted ? (m->count / 64 + 1) * sizeof *m->deleted : 0);
+    return sizeof *s + s->out.cap + s->line.cap + s->user.cap + s->response.cap +
+           m->capacity * sizeof *m->messages + (m->deleted ? (m->count / 64 + 1) * sizeof *m->deleted : 0);
 }
 
 const char *pop3_close_reason_text(enum pop3_close_reason reason)

@@ -371,9 +371,9 @@ static void play_init(struct play *p, struct dialog *d, size_t output_bytes_max)
     buf_init(&p->out, 4 << 20);
     buf_init(&p->deleted, 1000);
     pop3_server_config_init(&c, "mx.example");
-    c.password_allowed = !d->no_password;
     c.output_bytes_max = output_bytes_max;
     p->s = pop3_server_new(&c, 0);
+    pop3_server_offer(p->s, &(struct pop3_offer){.password = !d->no_password});
     pop3_server_greet(p->s, 0);
     say(p, SPAN_NONE);
 }

@@ -63,6 +63,12 @@ static void perform_ehlo(struct smtp_server *s, struct span args)
     buf_append_str(out, "250-SIZE ");
     buf_append_u64(out, s->config.message_bytes_max);
     buf_append_str(out, "\r\n250-8BITMIME\r\n250-CHUNKING\r\n250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n");
+    if (s->offer.starttls && !s->tls) /* RFC 3207 4.2: not again */
+        buf_append_str(out, "250-STARTTLS\r\n");
+    if (auth_on_offer(s))
+        buf_printf(out, "250-AUTH %s\r\n", s->offer.auth);
+    if (s->offer.xclient)
+        buf_append_str(out, "250-XCLIENT " SMTP_XCLIENT_ATTRIBUTES "\r\n");
     buf_printf(out, "250-LIMITS RCPTMAX=%u MAILMAX=%u\r\n", s->config.recipients_max, s->config.messages_max);
     buf_append_str(out, "250 HELP\r\n");
 }
@@ -83,6 +89,15 @@ static bool param_size(struct span value, struct mail_params *p)
         return false;
     p->too_big = rc == BRANT_ELIMIT;
     return true;
+}
+
+/* RFC 4954 5: whom the client has this message from; only checked, for nobody here is trusted to say it. */
+static bool param_auth(struct span value)
+{
+    _cleanup_buf_ struct buf ignored;
+
+    buf_init(&ignored, MAIL_COMMAND_BYTES_MAX);
+    return value.len > 0 && (span_eq_str(value, "<>") || smtp_xtext_decode(value, &ignored) == BRANT_OK);
 }
 
 /* Reads the parameters of MAIL. False: they were refused. */
@@ -109,6 +124,11 @@ static bool mail_params(struct smtp_server *s, struct span text, struct mail_par
                 return false;
             }
             ret->smtputf8 = true;
+        } else if (span_eq_str_nocase(p.keyword, "AUTH") && auth_on_offer(s)) {
+            if (!param_auth(p.value)) {
+                server_error(s, 501, 5, 4, bad);
+                return false;
+            }
         } else {
             server_error(s, 555, 5, 4, "parameter not known");
             return false;
@@ -182,6 +202,11 @@ static void perform_mail(struct smtp_server *s, struct span args)
 
     if (s->tx.open) {
         server_error(s, 503, 5, 1, "a sender was given already");
+        return;
+    }
+    if (s->config.auth_required && !s->authenticated) { /* RFC 6409 4.3, RFC 4954 6 */
+        server_error(s, 530, 7, 0,
+                     auth_on_offer(s) ? "log in first" : "log in first, and STARTTLS before that");
         return;
     }
     if (!parse_path(s, args, "FROM:", SMTP_PATH_REVERSE, &path, &rest) || !mail_params(s, rest, &params) ||
@@ -321,8 +346,9 @@ static void perform_noop(struct smtp_server *s, struct span args)
 static void perform_help(struct smtp_server *s, struct span args)
 {
     (void)args;
-    server_reply(s, 214, 0, 0,
-                 "EHLO HELO LHLO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT\nRFC 5321 explains them");
+    server_reply(
+        s, 214, 0, 0,
+        "EHLO HELO LHLO STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT\nRFC 5321 explains them");
 }
 
 static void perform_quit(struct smtp_server *s, struct span args)
@@ -370,8 +396,9 @@ static const struct command COMMANDS[] = {
     {"SAML", ALL, .perform = perform_unimplemented},
     {"TURN", ALL, .perform = perform_unimplemented},
     {"ETRN", ALL, .perform = perform_unimplemented},
-    {"AUTH", ALL, .perform = perform_unimplemented},
-    {"STARTTLS", ALL, .perform = perform_unimplemented},
+    {"AUTH", ALL, .idle = true, .perform = perform_auth},
+    {"STARTTLS", ALL, .idle = true, .perform = perform_starttls},
+    {"XCLIENT", ALL, .idle = true, .perform = perform_xclient},
 };
 
 static const struct command *command_find(const struct smtp_server *s, struct span verb)
@@ -404,24 +431,38 @@ static void command_unknown(struct smtp_server *s, struct span verb)
     server_error(s, 500, 5, 2, "command not known");
 }
 
+static size_t line_bytes_max(const struct command *c)
+{
+    if (c && c->perform == perform_auth)
+        return LINE_KEPT_BYTES_MAX + 2;
+    return c && (c->perform == perform_mail || c->perform == perform_rcpt) ? MAIL_COMMAND_BYTES_MAX
+                                                                           : COMMAND_BYTES_MAX;
+}
+
+static void command_too_long(struct smtp_server *s, const struct command *c)
+{
+    if (c && c->perform == perform_bdat)
+        perform_bdat(s, SPAN_NONE); /* its size is not believed, so where the chunk ends is unknown */
+    else if (c && c->perform == perform_auth)
+        auth_command_too_long(s);
+    else
+        server_error(s, 500, 5, 2, "line too long");
+}
+
 void command_run(struct smtp_server *s)
 {
     struct span line = buf_span(&s->line);
     struct span verb = span_sub(line, 0, span_find_byte(line, ' '));
     struct span args = span_trim(span_from(line, verb.len + 1));
     const struct command *c = command_find(s, verb);
-    bool mail = c && (c->perform == perform_mail || c->perform == perform_rcpt);
 
     /* RFC 5321 4.1.1: white space at the end is tolerated. */
     if (verb.len == line.len)
         verb = span_trim(verb);
     if (!c)
         c = command_find(s, verb);
-    if (s->line_overlong || (!mail && line.len + 2 > COMMAND_BYTES_MAX)) {
-        if (c && c->perform == perform_bdat)
-            perform_bdat(s, SPAN_NONE); /* its size is not believed, so where the chunk ends is unknown */
-        else
-            server_error(s, 500, 5, 2, "line too long");
+    if (s->line_overlong || line.len + 2 > line_bytes_max(c)) {
+        command_too_long(s, c);
     } else if (!c) {
         command_unknown(s, verb);
     } else if (c->bare && args.len) {

@@ -22,8 +22,10 @@ void smtp_server_config_init(struct smtp_server_config *c, const char *hostname)
         .errors_max = 10,
         .refusals_max = 10,
         .idle_commands_max = 200,
+        .auth_failures_max = 3,
         .early_talk_refused = true,
         .command_timeout_ms = 5 * MINUTE_MS,
+        .auth_timeout_ms = 2 * MINUTE_MS,
         .data_timeout_ms = 3 * MINUTE_MS,
         .first_rcpt_ms = 2 * MINUTE_MS,
         .session_ms = 120 * MINUTE_MS,
@@ -42,8 +44,8 @@ struct smtp_server *smtp_server_new(const struct smtp_server_config *c, uint64_t
     s->phase = PHASE_CONNECTED;
     s->pending = SMTP_EVENT_MORE;
     s->born_ms = s->active_ms = now_ms;
-    buf_init(&s->line, MAIL_COMMAND_BYTES_MAX);
-    buf_init(&s->scratch, 2 * SMTP_REPLY_BYTES_MAX);
+    buf_init_secret(&s->line, LINE_KEPT_BYTES_MAX);
+    buf_init_secret(&s->scratch, 2 * SMTP_REPLY_BYTES_MAX);
     buf_init(&s->helo, HELO_BYTES_MAX);
     buf_init(&s->out, out_max);
     return s;
@@ -58,6 +60,11 @@ void smtp_server_free(struct smtp_server *s)
     buf_done(&s->helo);
     buf_done(&s->out);
     free(s);
+}
+
+void smtp_server_offer(struct smtp_server *s, const struct smtp_offer *offer)
+{
+    s->offer = *offer;
 }
 
 const char *smtp_close_reason_text(enum smtp_close_reason reason)
@@ -79,6 +86,7 @@ const char *smtp_close_reason_text(enum smtp_close_reason reason)
         [SMTP_CLOSE_ERRORS] = "errors",
         [SMTP_CLOSE_REFUSALS] = "refusals",
         [SMTP_CLOSE_COMMANDS] = "commands",
+        [SMTP_CLOSE_AUTH_FAILURES] = "login-failures",
     };
 
     return (size_t)reason < sizeof texts / sizeof *texts ? texts[reason] : "unknown";
@@ -90,9 +98,11 @@ void server_phase(struct smtp_server *s, enum phase next)
 {
     static const unsigned allowed[] = {
         [PHASE_CONNECTED] = 1u << PHASE_COMMAND,
-        [PHASE_COMMAND] = 1u << PHASE_DATA | 1u << PHASE_CHUNK,
+        [PHASE_COMMAND] = 1u << PHASE_DATA | 1u << PHASE_CHUNK | 1u << PHASE_AUTH | 1u << PHASE_HANDSHAKE,
         [PHASE_DATA] = 1u << PHASE_COMMAND,
         [PHASE_CHUNK] = 1u << PHASE_COMMAND,
+        [PHASE_AUTH] = 1u << PHASE_COMMAND,
+        [PHASE_HANDSHAKE] = 1u << PHASE_COMMAND,
         [PHASE_CLOSED] = 0,
     };
 
@@ -153,15 +163,30 @@ void server_error(struct smtp_server *s, uint16_t code, uint8_t subject, uint16_
     server_reply(s, code, subject, detail, text);
 }
 
+void server_greeting(struct smtp_server *s)
+{
+    buf_printf(&s->out, "220 %s %s\r\n", s->config.hostname,
+               s->config.role == SMTP_ROLE_LMTP ? "LMTP" : "ESMTP");
+}
+
 int smtp_server_greet(struct smtp_server *s, uint64_t now_ms)
 {
     if (s->phase != PHASE_CONNECTED)
         return BRANT_ESTATE;
     s->active_ms = now_ms;
     server_phase(s, PHASE_COMMAND);
-    buf_printf(&s->out, "220 %s %s\r\n", s->config.hostname,
-               s->config.role == SMTP_ROLE_LMTP ? "LMTP" : "ESMTP");
+    server_greeting(s);
     return BRANT_OK;
+}
+
+static void say_end(struct smtp_server *s, enum smtp_close_reason reason)
+{
+    if (reason == SMTP_CLOSE_TIMEOUT)
+        server_reply(s, 421, 4, 2, "time-out"); /* RFC 5321 4.5.3.2 */
+    else if (reason == SMTP_CLOSE_RATE)
+        server_reply(s, 421, 7, 0, "too much from your side; try again later");
+    else if (reason != SMTP_CLOSE_LOST)
+        server_reply(s, 421, 3, 2, "not now; try again later"); /* RFC 5321 3.8 */
 }
 
 void smtp_server_end(struct smtp_server *s, enum smtp_close_reason reason)
@@ -173,12 +198,8 @@ void smtp_server_end(struct smtp_server *s, enum smtp_close_reason reason)
         s->end_after = reason;
         return;
     }
-    if (reason == SMTP_CLOSE_TIMEOUT)
-        server_reply(s, 421, 4, 2, "time-out"); /* RFC 5321 4.5.3.2 */
-    else if (reason == SMTP_CLOSE_RATE)
-        server_reply(s, 421, 7, 0, "too much from your side; try again later");
-    else if (reason != SMTP_CLOSE_LOST)
-        server_reply(s, 421, 3, 2, "not now; try again later"); /* RFC 5321 3.8 */
+    if (s->phase != PHASE_HANDSHAKE) /* where the peer expects TLS and nothing else */
+        say_end(s, reason);
     server_close(s, reason);
 }
 
@@ -190,12 +211,25 @@ static const struct smtp_reply *default_answer(enum smtp_event_type type)
     static const struct smtp_reply rcpt = {250, 1, 5, "recipient ok"};
     static const struct smtp_reply data = {354, 0, 0, "go on; end with CRLF . CRLF"};
     static const struct smtp_reply end = {250, 0, 0, "accepted"};
+    static const struct smtp_reply starttls = {220, 0, 0, "ready to start TLS"};
+    static const struct smtp_reply auth = {235, 7, 0, "authentication successful"};
 
-    if (type == SMTP_EVENT_MAIL)
+    switch (type) {
+    case SMTP_EVENT_MAIL:
         return &mail;
-    if (type == SMTP_EVENT_RCPT)
+    case SMTP_EVENT_RCPT:
         return &rcpt;
-    return type == SMTP_EVENT_DATA ? &data : &end;
+    case SMTP_EVENT_DATA:
+        return &data;
+    case SMTP_EVENT_STARTTLS:
+    case SMTP_EVENT_XCLIENT:
+        return &starttls;
+    case SMTP_EVENT_AUTH:
+    case SMTP_EVENT_AUTH_RESPONSE:
+        return &auth;
+    default:
+        return &end;
+    }
 }
 
 static bool is_positive(const struct smtp_reply *r)
@@ -292,10 +326,40 @@ static void answer_end(struct smtp_server *s, const struct smtp_reply *replies, 
 
 static void check_answer(enum smtp_event_type type, const struct smtp_reply *r)
 {
-    assert(r->code >= 400 ? r->code < 600
-                          : (type == SMTP_EVENT_DATA ? r->code == 354 : r->code >= 200 && r->code < 300));
-    (void)type;
-    (void)r;
+    if (r->code >= 400)
+        assert(r->code < 600);
+    else if (type == SMTP_EVENT_DATA)
+        assert(r->code == 354);
+    else
+        assert(r->code >= 200 && r->code < 300);
+}
+
+static void answer_event(struct smtp_server *s, enum smtp_event_type type, const struct smtp_reply *replies,
+                         size_t count)
+{
+    switch (type) {
+    case SMTP_EVENT_MAIL:
+        answer_mail(s, replies);
+        break;
+    case SMTP_EVENT_RCPT:
+        answer_rcpt(s, replies);
+        break;
+    case SMTP_EVENT_DATA:
+        answer_data(s, replies);
+        break;
+    case SMTP_EVENT_STARTTLS:
+        starttls_answered(s, replies);
+        break;
+    case SMTP_EVENT_AUTH:
+    case SMTP_EVENT_AUTH_RESPONSE:
+        auth_answered(s, replies);
+        break;
+    case SMTP_EVENT_XCLIENT:
+        xclient_answered(s, replies);
+        break;
+    default:
+        answer_end(s, replies, count);
+    }
 }
 
 static int answer(struct smtp_server *s, const struct smtp_reply *replies, size_t count, uint64_t now_ms)
@@ -313,14 +377,7 @@ static int answer(struct smtp_server *s, const struct smtp_reply *replies, size_
         server_close(s, SMTP_CLOSE_ANSWER);
         return BRANT_OK;
     }
-    if (type == SMTP_EVENT_MAIL)
-        answer_mail(s, replies);
-    else if (type == SMTP_EVENT_RCPT)
-        answer_rcpt(s, replies);
-    else if (type == SMTP_EVENT_DATA)
-        answer_data(s, replies);
-    else
-        answer_end(s, replies, count);
+    answer_event(s, type, replies, count);
     if (s->end_after != SMTP_CLOSE_NONE)
         smtp_server_end(s, s->end_after);
     return BRANT_OK;
@@ -346,10 +403,10 @@ enum line { LINE_PART, LINE_WHOLE, LINE_BAD_BYTE, LINE_ENDLESS };
 static void line_add(struct smtp_server *s, struct span bytes)
 {
     s->line_bytes += bytes.len;
-    if (s->line_bytes + 2 > MAIL_COMMAND_BYTES_MAX)
+    if (s->line_bytes > LINE_KEPT_BYTES_MAX)
         s->line_overlong = true;
     /* What fits is kept: its verb decides what follows. */
-    buf_append(&s->line, span_sub(bytes, 0, MAIL_COMMAND_BYTES_MAX - s->line.len));
+    buf_append(&s->line, span_sub(bytes, 0, LINE_KEPT_BYTES_MAX - s->line.len));
 }
 
 /* Takes one command line. Only CRLF ends it (RFC 5321 2.3.8). */
@@ -382,7 +439,7 @@ static enum line line_take(struct smtp_server *s, struct span *in)
     return LINE_PART;
 }
 
-static void line_done(struct smtp_server *s)
+void server_line_done(struct smtp_server *s)
 {
     buf_reset(&s->line);
     s->line_cr = false;
@@ -397,7 +454,10 @@ static bool take_command(struct smtp_server *s, struct span *in)
     case LINE_PART:
         return false;
     case LINE_WHOLE:
-        command_run(s);
+        if (s->phase == PHASE_AUTH)
+            auth_line(s);
+        else
+            command_run(s);
         break;
     case LINE_BAD_BYTE:
         server_reply(s, 501, 5, 2, "bare CR, bare LF or NUL in a command");
@@ -408,7 +468,7 @@ static bool take_command(struct smtp_server *s, struct span *in)
         server_close(s, SMTP_CLOSE_ENDLESS);
         break;
     }
-    line_done(s);
+    server_line_done(s);
     return true;
 }
 
@@ -428,6 +488,9 @@ static bool take_owed(struct smtp_server *s, struct smtp_event *ret)
     case OWED_FINAL_CRLF:
         s->msg.bytes += 2;
         *ret = (struct smtp_event){.type = SMTP_EVENT_BODY, .bytes = SPAN_LIT("\r\n")};
+        return true;
+    case OWED_AUTH_CANCEL:
+        *ret = (struct smtp_event){.type = SMTP_EVENT_AUTH_CANCEL};
         return true;
     case OWED_END:
         s->event = (struct smtp_event){.type = SMTP_EVENT_END, .message_bytes = s->msg.bytes};
@@ -476,7 +539,7 @@ static enum smtp_event_type due_event(struct smtp_server *s, struct span *in, st
         *ret = s->event;
         return ret->type;
     }
-    if (s->pending != SMTP_EVENT_MORE || s->phase == PHASE_CONNECTED)
+    if (s->pending != SMTP_EVENT_MORE || s->phase == PHASE_CONNECTED || s->phase == PHASE_HANDSHAKE)
         return plain(s, SMTP_EVENT_WAIT, ret);
     if (s->out.len >= OUTPUT_HIGH_WATER)
         return plain(s, SMTP_EVENT_BLOCKED, ret);
@@ -494,7 +557,7 @@ static enum smtp_event_type advance(struct smtp_server *s, struct span *in, stru
             chunk_end(s);
         } else if (in->len == 0) {
             return plain(s, SMTP_EVENT_MORE, ret);
-        } else if (s->phase == PHASE_COMMAND) {
+        } else if (s->phase == PHASE_COMMAND || s->phase == PHASE_AUTH) {
             take_command(s, in);
         } else if (message_take(s, in, ret)) {
             return ret->type;
@@ -543,11 +606,12 @@ uint64_t smtp_server_timeout_ms(const struct smtp_server *s, uint64_t now_ms)
 {
     const struct smtp_server_config *c = &s->config;
     bool message = s->phase == PHASE_DATA || s->phase == PHASE_CHUNK;
-    uint64_t due;
+    uint64_t due = s->active_ms + c->command_timeout_ms;
 
     if (s->pending != SMTP_EVENT_MORE || s->phase == PHASE_CLOSED)
         return SMTP_NO_TIMEOUT;
-    due = s->active_ms + (message ? c->data_timeout_ms : c->command_timeout_ms);
+    if (message || s->phase == PHASE_AUTH)
+        due = s->active_ms + (message ? c->data_timeout_ms : c->auth_timeout_ms);
     if (c->first_rcpt_ms && !s->rcpt_ever)
         due = sooner(due, s->born_ms + c->first_rcpt_ms);
     if (c->session_ms)

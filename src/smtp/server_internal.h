@@ -7,6 +7,7 @@
 enum {
     COMMAND_BYTES_MAX = 512,        /* RFC 5321 4.5.3.1.4, CRLF included */
     MAIL_COMMAND_BYTES_MAX = 2048,  /* the same with room for the extensions' parameters and UTF-8 */
+    LINE_KEPT_BYTES_MAX = 2800,     /* what is kept of any line: SMTP_AUTH_BYTES_MAX in base64 behind AUTH */
     LINE_SWALLOW_BYTES_MAX = 65536, /* an over-long line is read on to here for its end */
     HELO_BYTES_MAX = 255,
     OUTPUT_HIGH_WATER = 4096, /* no input is taken while this much output waits */
@@ -19,8 +20,10 @@ enum {
 enum phase {
     PHASE_CONNECTED, /* not greeted yet */
     PHASE_COMMAND,
-    PHASE_DATA,  /* up to CRLF.CRLF */
-    PHASE_CHUNK, /* chunk_left bytes of BDAT */
+    PHASE_DATA,      /* up to CRLF.CRLF */
+    PHASE_CHUNK,     /* chunk_left bytes of BDAT */
+    PHASE_AUTH,      /* the response to a challenge */
+    PHASE_HANDSHAKE, /* STARTTLS was answered with 220: nothing is ours until TLS has begun */
     PHASE_CLOSED
 };
 
@@ -53,7 +56,13 @@ enum header {
 };
 
 /* Events that are due before more input is looked at, in this order. */
-enum owed { OWED_RESET = 1, OWED_HELO = 2, OWED_FINAL_CRLF = 4, OWED_END = 8 };
+enum owed {
+    OWED_RESET = 1,
+    OWED_HELO = 2,
+    OWED_FINAL_CRLF = 4,
+    OWED_END = 8,
+    OWED_AUTH_CANCEL = 16,
+};
 
 struct transaction {
     bool open; /* MAIL was accepted */
@@ -82,6 +91,8 @@ struct message {
 
 struct smtp_server {
     struct smtp_server_config config;
+    struct smtp_offer offer;
+    bool tls, authenticated;
     enum phase phase;
     enum hello hello;
     enum smtp_event_type pending;     /* the event whose answer is due, or SMTP_EVENT_MORE for none */
@@ -92,17 +103,17 @@ struct smtp_server {
     struct transaction tx;
     struct message msg;
 
-    struct buf line; /* the unfinished command line, without its CRLF */
-    struct buf
-        scratch;     /* canonical mailbox of the pending event, or the reply held back until a chunk ends */
-    struct buf helo; /* the name given */
+    struct buf line;    /* the unfinished command line, without its CRLF */
+    struct buf scratch; /* what the spans of the pending event point to, or the reply held back until a chunk
+                           ends */
+    struct buf helo;    /* the name given */
     struct buf out;
-    bool line_cr; /* a CR was seen behind the line */
-    bool line_overlong;
+    bool line_cr;            /* a CR was seen behind the line */
+    bool line_overlong;      /* not all of it was kept */
     size_t line_bytes;       /* of the line so far, swallowed ones included */
-    struct smtp_event event; /* the pending MAIL or RCPT */
+    struct smtp_event event; /* the pending one */
 
-    uint32_t errors, refusals, idle_commands, messages;
+    uint32_t errors, refusals, idle_commands, messages, auth_failures;
     bool rcpt_ever; /* a recipient was accepted in this session */
     uint64_t born_ms, active_ms;
     uint64_t rate_start_ms, rate_bytes; /* the current minute of message bytes */
@@ -118,6 +129,26 @@ void server_close(struct smtp_server *s, enum smtp_close_reason reason);
 void server_await(struct smtp_server *s, enum smtp_event_type type); /* an event that wants an answer */
 /* Forgets the transaction; `tell`: the caller must hear of it by SMTP_EVENT_RESET. */
 void server_drop_transaction(struct smtp_server *s, bool tell);
+
+void server_line_done(struct smtp_server *s); /* forgets the command line */
+void server_greeting(struct smtp_server *s);  /* 220 */
+
+/* auth.c */
+bool auth_on_offer(const struct smtp_server *s);
+void perform_auth(struct smtp_server *s, struct span args);
+void auth_command_too_long(struct smtp_server *s);
+void auth_line(struct smtp_server *s); /* the line in s->line is a response */
+void auth_answered(struct smtp_server *s, const struct smtp_reply *r);
+
+/* starttls.c */
+void perform_starttls(struct smtp_server *s, struct span args);
+void starttls_answered(struct smtp_server *s, const struct smtp_reply *r);
+/* Forgets who the client is, as after connecting; the counts stay. */
+void server_stranger(struct smtp_server *s);
+
+/* xclient.c */
+void perform_xclient(struct smtp_server *s, struct span args);
+void xclient_answered(struct smtp_server *s, const struct smtp_reply *r);
 
 /* command.c: runs the command line in s->line (no CRLF). */
 void command_run(struct smtp_server *s);

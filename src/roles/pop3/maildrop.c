@@ -369,6 +369,11 @@ bool pop3_session_event(struct pop3_session *s, const struct pop3_event *e)
         s->finished = true;
         pop3_session_log_close(s, e->reason);
         return false;
+    case POP3_EVENT_STLS: /* none of these was offered */
+    case POP3_EVENT_AUTH:
+    case POP3_EVENT_AUTH_RESPONSE:
+    case POP3_EVENT_AUTH_CANCEL:
+        break;
     }
     return false;
 }

@@ -120,15 +120,18 @@ static const struct net_pump_ops PUMP_OPS = {.feed = feed,
 
 static struct pop3_server *engine_new(const struct conf *conf, const struct net_accepted *a, uint64_t now_ms)
 {
+    const struct pop3_offer offer = {.password = conf->cleartext_auth == CONF_CLEARTEXT_LOOPBACK &&
+                                                 ip_is_loopback(&a->peer) && ip_is_loopback(&a->local)};
     struct pop3_server_config c;
+    struct pop3_server *engine;
 
     pop3_server_config_init(&c, conf->greeting_name[0] ? conf->greeting_name : conf->hostname);
-    c.password_allowed = conf->cleartext_auth == CONF_CLEARTEXT_LOOPBACK && ip_is_loopback(&a->peer) &&
-                         ip_is_loopback(&a->local);
     c.login_timeout_ms = (uint32_t)conf->pop3_login_timeout_ms;
     c.idle_timeout_ms = (uint32_t)conf->pop3_idle_timeout_ms;
     c.login_failures_max = (uint32_t)conf->max_login_failures;
-    return pop3_server_new(&c, now_ms);
+    engine = pop3_server_new(&c, now_ms);
+    pop3_server_offer(engine, &offer);
+    return engine;
 }
 
 static void link_in(struct pop3_session *s)

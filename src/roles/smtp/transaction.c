@@ -462,6 +462,12 @@ bool smtp_session_event(struct smtp_session *s, const struct smtp_event *e)
         s->finished = true;
         smtp_session_log_close(s, e->reason);
         return false;
+    case SMTP_EVENT_STARTTLS: /* none of these was offered */
+    case SMTP_EVENT_AUTH:
+    case SMTP_EVENT_AUTH_RESPONSE:
+    case SMTP_EVENT_AUTH_CANCEL:
+    case SMTP_EVENT_XCLIENT:
+        break;
     }
     return false;
 }
