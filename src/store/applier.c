@@ -99,7 +99,7 @@ static void remember_dead_file(struct applier *ap, const uint8_t id[16])
 
 /* ---- Messages and entries ------------------------------------------------------------------------------ */
 
-/* A message is dead when no entry names it. */
+/* A message is dead when no entry and no row of the queue names it. */
 static int message_set_dead(struct applier *ap, uint64_t id, bool dead)
 {
     struct index_message m;
@@ -115,13 +115,26 @@ static int message_set_dead(struct applier *ap, uint64_t id, bool dead)
     return segment_add(ap, m.segment, dead ? -(int64_t)m.length : (int64_t)m.length);
 }
 
-static int message_unused(struct applier *ap, uint64_t id)
+/* BRANT_OK: something names it. BRANT_ENOTFOUND: nothing does. */
+static int message_used(struct applier *ap, uint64_t id)
 {
     int rc;
 
     TRY(index_query(ap->ix, INDEX_ENTRY_OF_MESSAGE, INDEX_N(id)));
     rc = index_row(ap->ix, INDEX_ENTRY_OF_MESSAGE);
     index_reset(ap->ix, INDEX_ENTRY_OF_MESSAGE);
+    if (rc != BRANT_ENOTFOUND)
+        return rc;
+    TRY(index_query(ap->ix, INDEX_QUEUE_OF_MESSAGE, INDEX_N(id), INDEX_N(1)));
+    rc = index_row(ap->ix, INDEX_QUEUE_OF_MESSAGE);
+    index_reset(ap->ix, INDEX_QUEUE_OF_MESSAGE);
+    return rc;
+}
+
+static int message_unused(struct applier *ap, uint64_t id)
+{
+    int rc = message_used(ap, id);
+
     return rc == BRANT_ENOTFOUND ? message_set_dead(ap, id, true) : rc;
 }
 
@@ -195,36 +208,97 @@ static int apply_boxes(struct applier *ap, const struct record_box *boxes, size_
     return BRANT_OK;
 }
 
+static int queue_write(struct applier *ap, const struct record_queue_row *row)
+{
+    return index_exec(ap->ix, INDEX_QUEUE_PUT, INDEX_N(row->message), INDEX_N(row->recipient),
+                      INDEX_N(row->state), INDEX_N(row->variant), INDEX_N(row->size), INDEX_N(row->account),
+                      INDEX_N(row->created_ms), INDEX_B(row->sender), INDEX_B(row->address),
+                      INDEX_N(ap->seq));
+}
+
+static int queued_write(struct applier *ap, const struct record_message *m, const struct record_queued *q)
+{
+    struct record_queue_row row = {.message = ap->seq,
+                                   .recipient = q->recipient,
+                                   .state = q->state,
+                                   .variant = q->variant,
+                                   .size = m->prefixes[q->variant].length + m->body_bytes,
+                                   .account = m->submitter,
+                                   .created_ms = m->time_ms,
+                                   .sender = m->reverse_path,
+                                   .address = m->recipients[q->recipient].address};
+
+    return queue_write(ap, &row);
+}
+
+static int apply_queue(struct applier *ap, const struct record_queue *q)
+{
+    for (size_t i = 0; i < q->rows_count; i++) {
+        const struct record_queue_row *row = &q->rows[i];
+
+        TRY(queue_write(ap, row));
+        if (row->state == RECORD_QUEUE_REMOVED)
+            TRY(message_unused(ap, row->message));
+        else
+            TRY(message_set_dead(ap, row->message, false));
+    }
+    return BRANT_OK;
+}
+
+struct span filed_key(const uint8_t sum[STORE_SUM_BYTES], struct span message_id, struct arena *arena)
+{
+    static const uint8_t unknown[STORE_SUM_BYTES];
+    uint8_t *key;
+
+    if (!message_id.len || !memcmp(sum, unknown, sizeof unknown))
+        return SPAN_NONE;
+    key = arena_alloc(arena, STORE_SUM_BYTES + message_id.len);
+    if (!key)
+        return SPAN_NONE;
+    memcpy(key, sum, STORE_SUM_BYTES);
+    memcpy(key + STORE_SUM_BYTES, message_id.p, message_id.len);
+    return span_make(key, STORE_SUM_BYTES + message_id.len);
+}
+
+/* A submission of which the server has put a copy into its sender's mailbox. */
+static bool is_filed(const struct record_message *m)
+{
+    for (size_t i = 0; m->submitter && i < m->entries_count; i++) {
+        if (m->entries[i].recipient == RECORD_NO_RECIPIENT)
+            return true;
+    }
+    return false;
+}
+
 static int message_write(struct applier *ap, uint64_t id, const struct record_message *m,
                          const struct journal_place *place, bool dead)
 {
     bool in_file = m->body_kind == RECORD_BODY_FILE;
+    struct span filed = is_filed(m) ? filed_key(m->content_sum, m->message_id, &ap->arena) : SPAN_NONE;
 
     TRY(index_exec(ap->ix, INDEX_MESSAGE_PUT, INDEX_N(id), INDEX_N(ap->seq), INDEX_N(place->segment),
                    INDEX_N(place->offset), INDEX_N(place->length), INDEX_N(m->body_kind),
                    INDEX_N(m->body_bytes), INDEX_B(in_file ? span_make(m->body_file, 16) : SPAN_NONE),
                    INDEX_N(dead), INDEX_N(m->time_ms), INDEX_N(ap->version),
-                   INDEX_B(span_make(m->commit_id, 16))));
+                   INDEX_B(span_make(m->commit_id, 16)), INDEX_B(filed)));
     return dead ? BRANT_OK : segment_add(ap, place->segment, place->length);
 }
 
-/* The same message written again by compaction. Alive is who has entries. */
+/* The same message written again by compaction. Alive is what something names. */
 static int message_again(struct applier *ap, const struct record_message *m,
                          const struct journal_place *place)
 {
     struct index_message old;
-    int rc = index_message(ap->ix, m->id, &old), any;
+    int rc = index_message(ap->ix, m->id, &old), used;
 
     if (!rc && !old.dead)
         TRY(segment_add(ap, old.segment, -(int64_t)old.length));
     if (rc && rc != BRANT_ENOTFOUND)
         return rc;
-    TRY(index_query(ap->ix, INDEX_ENTRY_OF_MESSAGE, INDEX_N(m->id)));
-    any = index_row(ap->ix, INDEX_ENTRY_OF_MESSAGE);
-    index_reset(ap->ix, INDEX_ENTRY_OF_MESSAGE);
-    if (any && any != BRANT_ENOTFOUND)
-        return any;
-    return message_write(ap, m->id, m, place, any == BRANT_ENOTFOUND);
+    used = message_used(ap, m->id);
+    if (used && used != BRANT_ENOTFOUND)
+        return used;
+    return message_write(ap, m->id, m, place, used == BRANT_ENOTFOUND);
 }
 
 int applier_move(struct applier *ap, const struct index_message *row, const struct journal_place *place)
@@ -244,9 +318,11 @@ static int apply_message(struct applier *ap, const struct record_message *m,
 {
     if (m->id)
         return message_again(ap, m, place);
-    TRY(message_write(ap, ap->seq, m, place, m->entries_count == 0));
+    TRY(message_write(ap, ap->seq, m, place, m->entries_count == 0 && m->queue_count == 0));
     for (size_t i = 0; i < m->entries_count; i++)
         TRY(entry_deliver(ap, &m->entries[i]));
+    for (size_t i = 0; i < m->queue_count; i++)
+        TRY(queued_write(ap, m, &m->queue[i]));
     return apply_boxes(ap, m->boxes, m->boxes_count);
 }
 
@@ -377,9 +453,9 @@ static int apply_aliases(struct applier *ap, const struct record_alias_set *set)
 
 static int apply_retire(struct applier *ap, const struct record_retire *r)
 {
-    static const enum index_statement drops[] = {INDEX_DROP_MESSAGE, INDEX_DROP_GONE,   INDEX_DROP_MAILBOX,
-                                                 INDEX_DROP_ACCOUNT, INDEX_DROP_DOMAIN, INDEX_DROP_ALIAS,
-                                                 INDEX_DROP_RETIRED};
+    static const enum index_statement drops[] = {INDEX_DROP_MESSAGE, INDEX_DROP_GONE,    INDEX_DROP_QUEUE,
+                                                 INDEX_DROP_MAILBOX, INDEX_DROP_ACCOUNT, INDEX_DROP_DOMAIN,
+                                                 INDEX_DROP_ALIAS,   INDEX_DROP_RETIRED};
 
     for (size_t i = 0; i < sizeof drops / sizeof drops[0]; i++)
         TRY(index_exec(ap->ix, drops[i], INDEX_N(r->first_seq), INDEX_N(r->last_seq)));
@@ -416,6 +492,8 @@ int applier_record(struct applier *ap, uint64_t seq, uint16_t type, uint16_t ver
         return apply_domain(ap, &rec.domain);
     case RECORD_ALIAS:
         return apply_aliases(ap, &rec.alias_set);
+    case RECORD_QUEUE:
+        return apply_queue(ap, &rec.queue);
     case RECORD_RETIRE:
         return apply_retire(ap, &rec.retire);
     default:

@@ -88,6 +88,27 @@ static void check_body(struct check *c, const struct index_message *row, const s
         problem(c, "message %llu: its body file: %s", (unsigned long long)row->id, brant_err_text(rc));
 }
 
+/* Each row of the queue against the envelope it came with. */
+static void check_queued(struct check *c, uint64_t id, const struct record_message *m)
+{
+    enum index_statement s = INDEX_QUEUE_OF_MESSAGE;
+    int rc = index_query(c->r->ix, s, INDEX_N(id), INDEX_N(RECORD_RECIPIENTS_MAX));
+
+    while (!rc && !(rc = index_row(c->r->ix, s))) {
+        struct index_queued row;
+
+        index_queued_row(c->r->ix, s, &row);
+        if (row.recipient >= m->recipients_count || row.variant >= m->prefixes_count ||
+            !span_eq(row.address, m->recipients[row.recipient].address) ||
+            !span_eq(row.sender, m->reverse_path) ||
+            row.size != m->prefixes[row.variant].length + m->body_bytes)
+            problem(c, "queue: message %llu, recipient %u: not as in its message", (unsigned long long)id,
+                    row.recipient);
+    }
+    if (rc != BRANT_ENOTFOUND)
+        problem(c, "queue: message %llu: %s", (unsigned long long)id, brant_err_text(rc));
+}
+
 static void check_message(struct check *c, const struct index_message *row)
 {
     struct record_message m;
@@ -108,6 +129,8 @@ static void check_message(struct check *c, const struct index_message *row)
         problem(c, "message %llu: the index names another body than its record", (unsigned long long)row->id);
     else if (!row->dead && m.body_kind == RECORD_BODY_FILE)
         check_body(c, row, &m);
+    if (!rc)
+        check_queued(c, row->id, &m);
 }
 
 static int check_messages(struct check *c)
@@ -166,6 +189,13 @@ static int check_index(struct check *c)
         if (index_number(ix, INDEX_CHECK_BOXES, 6) >= index_number(ix, INDEX_CHECK_BOXES, 5))
             problem(c, "mailbox %llu: a UID at or over UIDNEXT", (unsigned long long)id);
     }
+    if (rc != BRANT_ENOTFOUND)
+        return rc;
+    rc = index_bind(ix, INDEX_CHECK_QUEUE, NULL, 0);
+    while (!rc && !(rc = index_row(ix, INDEX_CHECK_QUEUE)))
+        problem(c, "queue: message %llu, which recipient %llu waits for, is missing",
+                (unsigned long long)index_number(ix, INDEX_CHECK_QUEUE, 0),
+                (unsigned long long)index_number(ix, INDEX_CHECK_QUEUE, 1));
     return rc == BRANT_ENOTFOUND ? BRANT_OK : rc;
 }
 

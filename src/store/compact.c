@@ -24,6 +24,7 @@ enum phase {
     PHASE_ENTRY,
     PHASE_ENTRY_CHANGED,
     PHASE_GONE,
+    PHASE_QUEUE,
     PHASE_MAILBOX,
     PHASE_ACCOUNT,
     PHASE_DOMAIN,
@@ -39,7 +40,7 @@ struct compactor {
     struct journal_segment segment;
     uint64_t older_last_seq; /* the last number that an older segment holds */
     uint64_t cursor;         /* of the phase: the last id or rec_seq looked at */
-    uint64_t cursor_mailbox;
+    uint64_t cursor_mailbox; /* PHASE_QUEUE: message and recipient */
     uint32_t cursor_uid;
     uint64_t wait_seq; /* applied before the next chunk */
     uint64_t retire_seq;
@@ -445,6 +446,33 @@ static int chunk_gone(struct compactor *c, int64_t now_ms)
     return rc && rc != BRANT_ENOTFOUND ? rc : any;
 }
 
+static int chunk_queue(struct compactor *c)
+{
+    enum index_statement s = INDEX_IN_QUEUE;
+    struct emit *e = emit_new(c, EMIT_QUEUE);
+    bool any = false;
+    int rc =
+        index_query(c->ix, s, INDEX_N(c->segment.first_seq), INDEX_N(c->segment.last_seq), INDEX_N(c->cursor),
+                    INDEX_N(c->cursor_mailbox), INDEX_N(c->cursor_uid), INDEX_N(EMIT_MAX));
+
+    while (!rc && !(rc = index_row(c->ix, s))) {
+        struct index_queued row;
+
+        index_queued_row(c->ix, s, &row);
+        any = true;
+        c->cursor = row.rec_seq;
+        c->cursor_mailbox = row.message;
+        c->cursor_uid = row.recipient;
+        if (row.state == RECORD_QUEUE_REMOVED && row.message > c->older_last_seq)
+            continue;
+        e->ids[e->count] = row.message;
+        e->uids[e->count++] = row.recipient;
+    }
+    if (!e->count)
+        c->emit_count--;
+    return rc && rc != BRANT_ENOTFOUND ? rc : any;
+}
+
 static int chunk_objects(struct compactor *c)
 {
     static const struct {
@@ -501,6 +529,8 @@ static int chunk(struct compactor *c, int64_t now_ms)
         return chunk_entries(c);
     case PHASE_GONE:
         return chunk_gone(c, now_ms);
+    case PHASE_QUEUE:
+        return chunk_queue(c);
     case PHASE_MAILBOX:
     case PHASE_ACCOUNT:
     case PHASE_DOMAIN:

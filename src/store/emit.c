@@ -49,6 +49,23 @@ static int emit_entries(struct store *st, struct emit *e)
     return rec.change.entries_count ? append(st, RECORD_ENTRIES, &rec) : BRANT_OK;
 }
 
+static int emit_queue(struct store *st, struct emit *e)
+{
+    union record rec = {.queue = {.rows = arena_array(&st->writer_arena, e->count, sizeof *rec.queue.rows)}};
+
+    for (size_t i = 0; i < e->count; i++) {
+        struct index_queued row;
+        int rc = ops_queue_row(st, e->ids[i], e->uids[i], &row);
+
+        if (rc && rc != BRANT_ENOTFOUND)
+            return rc;
+        /* What has changed since stands further on. */
+        if (!rc && row.rec_seq >= e->segment_first && row.rec_seq <= e->segment_last)
+            rec.queue.rows[rec.queue.rows_count++] = ops_queue_state(&row);
+    }
+    return rec.queue.rows_count ? append(st, RECORD_QUEUE, &rec) : BRANT_OK;
+}
+
 static int emit_mailboxes(struct store *st, struct emit *e)
 {
     for (size_t i = 0; i < e->count; i++) {
@@ -174,6 +191,8 @@ static int emit(struct store *st, struct emit *e)
         return emit_gone(st, e);
     case EMIT_ENTRIES:
         return emit_entries(st, e);
+    case EMIT_QUEUE:
+        return emit_queue(st, e);
     case EMIT_MAILBOX:
         return emit_mailboxes(st, e);
     case EMIT_ACCOUNT:

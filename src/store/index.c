@@ -53,6 +53,7 @@ static const char schema[] =
     "PRAGMA user_version=2;";
 
 #define MESSAGE_COLUMNS "id,rec_seq,segment,offset,length,body_kind,body_bytes,body_file,dead,time_ms,version"
+#define QUEUE_COLUMNS   "message,recipient,state,variant,size,account,created_ms,sender,address,rec_seq"
 #define ENTRY_COLUMNS   "mailbox,uid,message,variant,size,flags,modseq,time_ms,rec_seq"
 
 static const char *const sql[INDEX_STATEMENT_COUNT] = {
@@ -61,8 +62,8 @@ static const char *const sql[INDEX_STATEMENT_COUNT] = {
     [INDEX_ROLLBACK] = "ROLLBACK",
     [INDEX_META_GET] = "SELECT value FROM meta WHERE key=?1",
     [INDEX_META_PUT] = "INSERT OR REPLACE INTO meta(key,value) VALUES(?1,?2)",
-    [INDEX_MESSAGE_PUT] = "INSERT OR REPLACE INTO message(" MESSAGE_COLUMNS ",commit_id)"
-                          " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
+    [INDEX_MESSAGE_PUT] = "INSERT OR REPLACE INTO message(" MESSAGE_COLUMNS ",commit_id,filed)"
+                          " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
     [INDEX_MESSAGE_GET] = "SELECT " MESSAGE_COLUMNS " FROM message WHERE id=?1",
     [INDEX_MESSAGE_SET_DEAD] = "UPDATE message SET dead=?2 WHERE id=?1",
     [INDEX_MESSAGE_MOVE] = "UPDATE message SET segment=?2, offset=?3 WHERE id=?1",
@@ -70,6 +71,9 @@ static const char *const sql[INDEX_STATEMENT_COUNT] = {
     [INDEX_MESSAGE_OLDER] =
         "SELECT " MESSAGE_COLUMNS ",commit_id FROM message WHERE id<?1 ORDER BY id DESC LIMIT ?2",
     [INDEX_MESSAGE_FILE] = "SELECT 1 FROM message WHERE body_file=?1 AND dead=0",
+    [INDEX_MESSAGE_FILED] = "SELECT e.uid,m.id FROM message m CROSS JOIN entry e ON e.message=m.id"
+                            " WHERE m.filed=?1 AND m.time_ms>=?2 AND e.mailbox=?3"
+                            " ORDER BY m.id DESC,e.uid LIMIT 1",
     [INDEX_ENTRY_ADD] = "INSERT OR IGNORE INTO entry(" ENTRY_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)",
     [INDEX_ENTRY_PUT] = "INSERT OR REPLACE INTO entry(" ENTRY_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)",
     [INDEX_ENTRY_GET] = "SELECT " ENTRY_COLUMNS " FROM entry WHERE mailbox=?1 AND uid=?2",
@@ -82,6 +86,14 @@ static const char *const sql[INDEX_STATEMENT_COUNT] = {
     [INDEX_GONE_PUT] = "INSERT OR REPLACE INTO gone(mailbox,uid,modseq,message,account,size,time_ms,rec_seq)"
                        " VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
     [INDEX_GONE_WIPE] = "DELETE FROM gone WHERE mailbox=?1",
+    [INDEX_QUEUE_PUT] = "INSERT OR REPLACE INTO queue(" QUEUE_COLUMNS ")"
+                        " VALUES(?1,?2,?3,?4,?5,?6,?7,CAST(?8 AS TEXT),CAST(?9 AS TEXT),?10)",
+    [INDEX_QUEUE_GET] = "SELECT " QUEUE_COLUMNS " FROM queue WHERE message=?1 AND recipient=?2",
+    [INDEX_QUEUE_OF_MESSAGE] = "SELECT " QUEUE_COLUMNS " FROM queue WHERE message=?1 AND state<>0 LIMIT ?2",
+    [INDEX_QUEUE_LIST] = "SELECT " QUEUE_COLUMNS ",(SELECT commit_id FROM message WHERE id=queue.message)"
+                         " FROM queue WHERE (message,recipient)>(?1,?2) AND state<>0"
+                         " ORDER BY message,recipient LIMIT ?3",
+    [INDEX_QUEUE_COUNT] = "SELECT count(*) FROM queue WHERE state<>0",
     [INDEX_BOX_ADD] =
         "INSERT INTO mailbox(id,account,uidnext,modseq,rec_seq,messages,bytes) VALUES(?1,?2,?3,?4,?5,?6,?7)"
         " ON CONFLICT(id) DO UPDATE SET uidnext=max(uidnext,excluded.uidnext),"
@@ -129,6 +141,7 @@ static const char *const sql[INDEX_STATEMENT_COUNT] = {
         "DELETE FROM message WHERE dead=1 AND id IN (SELECT id FROM message WHERE id BETWEEN ?1 AND ?2 AND"
         " rec_seq=id UNION ALL SELECT id FROM message WHERE rec_seq BETWEEN ?1 AND ?2 AND rec_seq<>id)",
     [INDEX_DROP_GONE] = "DELETE FROM gone WHERE rec_seq BETWEEN ?1 AND ?2",
+    [INDEX_DROP_QUEUE] = "DELETE FROM queue WHERE state=0 AND rec_seq BETWEEN ?1 AND ?2",
     [INDEX_DROP_MAILBOX] = "DELETE FROM mailbox WHERE state=2 AND rec_seq BETWEEN ?1 AND ?2",
     [INDEX_DROP_ACCOUNT] = "DELETE FROM account WHERE state=2 AND rec_seq BETWEEN ?1 AND ?2",
     [INDEX_DROP_DOMAIN] = "DELETE FROM domain WHERE state=2 AND rec_seq BETWEEN ?1 AND ?2",
@@ -137,6 +150,7 @@ static const char *const sql[INDEX_STATEMENT_COUNT] = {
     [INDEX_LIVE_SMALL] =
         "SELECT 90*(SELECT count(*) FROM entry WHERE rec_seq BETWEEN ?1 AND ?2 AND rec_seq<>message)"
         "+64*(SELECT count(*) FROM gone WHERE rec_seq BETWEEN ?1 AND ?2 AND NOT(message>?3 AND time_ms<?4))"
+        "+150*(SELECT count(*) FROM queue WHERE rec_seq BETWEEN ?1 AND ?2 AND NOT(state=0 AND message>?3))"
         "+400*(SELECT count(*) FROM message WHERE id BETWEEN ?1 AND ?2 AND rec_seq=id AND dead=1"
         " AND NOT(id>?3 AND time_ms<?5))"
         "+400*(SELECT count(*) FROM message WHERE rec_seq BETWEEN ?1 AND ?2 AND rec_seq<>id AND dead=1"
@@ -156,6 +170,9 @@ static const char *const sql[INDEX_STATEMENT_COUNT] = {
     [INDEX_IN_GONE] = "SELECT mailbox,uid,modseq,message,account,size,time_ms,rec_seq FROM gone"
                       " WHERE rec_seq BETWEEN ?1 AND ?2 AND (rec_seq,mailbox,uid)>(?3,?4,?5)"
                       " ORDER BY rec_seq,mailbox,uid LIMIT ?6",
+    [INDEX_IN_QUEUE] = "SELECT " QUEUE_COLUMNS " FROM queue WHERE rec_seq BETWEEN ?1 AND ?2"
+                       " AND (rec_seq,message,recipient)>(?3,?4,?5) ORDER BY rec_seq,message,recipient"
+                       " LIMIT ?6",
     [INDEX_IN_MAILBOX] = "SELECT id,state,account FROM mailbox WHERE id>?1 AND (def_seq BETWEEN ?2 AND ?3"
                          " OR rec_seq BETWEEN ?2 AND ?3) ORDER BY id LIMIT ?4",
     [INDEX_IN_ACCOUNT] = "SELECT id,state,0 FROM account WHERE id>?1 AND rec_seq BETWEEN ?2 AND ?3"
@@ -169,6 +186,8 @@ static const char *const sql[INDEX_STATEMENT_COUNT] = {
     [INDEX_CHECK_BOXES] = "SELECT m.id,m.messages,m.bytes,count(e.uid),ifnull(sum(e.size),0),m.uidnext,"
                           "ifnull(max(e.uid),0) FROM mailbox m LEFT JOIN entry e ON e.mailbox=m.id"
                           " GROUP BY m.id",
+    [INDEX_CHECK_QUEUE] = "SELECT q.message,q.recipient FROM queue q LEFT JOIN message m"
+                          " ON m.id=q.message AND m.dead=0 WHERE q.state<>0 AND m.id IS NULL LIMIT 100",
     [INDEX_CHECK_QUICK] = "PRAGMA quick_check(20)",
 };
 
@@ -420,6 +439,39 @@ int index_entry(struct index *ix, uint64_t mailbox, uint32_t uid, struct index_e
     index_entry_row(ix, INDEX_ENTRY_GET, ret);
     index_reset(ix, INDEX_ENTRY_GET);
     return BRANT_OK;
+}
+
+void index_queued_row(struct index *ix, enum index_statement s, struct index_queued *ret)
+{
+    *ret = (struct index_queued){
+        .message = index_number(ix, s, 0),
+        .recipient = (uint32_t)index_number(ix, s, 1),
+        .state = (uint8_t)index_number(ix, s, 2),
+        .variant = (uint32_t)index_number(ix, s, 3),
+        .size = index_number(ix, s, 4),
+        .account = index_number(ix, s, 5),
+        .created_ms = index_number(ix, s, 6),
+        .sender = index_bytes(ix, s, 7),
+        .address = index_bytes(ix, s, 8),
+        .rec_seq = index_number(ix, s, 9),
+    };
+}
+
+int index_queued(struct index *ix, uint64_t message, uint32_t recipient, struct arena *arena,
+                 struct index_queued *ret)
+{
+    bool full;
+    int rc = index_query(ix, INDEX_QUEUE_GET, INDEX_N(message), INDEX_N(recipient));
+
+    if (!rc)
+        rc = index_row(ix, INDEX_QUEUE_GET);
+    if (rc)
+        return rc;
+    index_queued_row(ix, INDEX_QUEUE_GET, ret);
+    full = (ret->sender.len && !(ret->sender = arena_dup(arena, ret->sender)).p) ||
+           (ret->address.len && !(ret->address = arena_dup(arena, ret->address)).p);
+    index_reset(ix, INDEX_QUEUE_GET);
+    return full ? BRANT_ELIMIT : BRANT_OK;
 }
 
 int index_checkpoint(struct index *ix, bool restart, bool *ret_all, uint64_t *ret_bytes)

@@ -5,7 +5,7 @@
 #ifndef STORE_INDEX_H
 #define STORE_INDEX_H
 
-#include "base/span.h"
+#include "base/arena.h"
 #include "os/fs.h"
 
 enum { INDEX_VERSION = 2 };
@@ -24,6 +24,7 @@ enum index_statement {
     INDEX_MESSAGE_NEWER,
     INDEX_MESSAGE_OLDER,
     INDEX_MESSAGE_FILE,
+    INDEX_MESSAGE_FILED,
     INDEX_ENTRY_ADD,
     INDEX_ENTRY_PUT,
     INDEX_ENTRY_GET,
@@ -33,6 +34,11 @@ enum index_statement {
     INDEX_ENTRY_ANY,
     INDEX_GONE_PUT,
     INDEX_GONE_WIPE,
+    INDEX_QUEUE_PUT,
+    INDEX_QUEUE_GET,
+    INDEX_QUEUE_OF_MESSAGE,
+    INDEX_QUEUE_LIST,
+    INDEX_QUEUE_COUNT,
     INDEX_BOX_ADD,
     INDEX_MAILBOX_PUT,
     INDEX_MAILBOX_REMOVED,
@@ -56,6 +62,7 @@ enum index_statement {
     INDEX_RETIRED_LIST,
     INDEX_DROP_MESSAGE,
     INDEX_DROP_GONE,
+    INDEX_DROP_QUEUE,
     INDEX_DROP_MAILBOX,
     INDEX_DROP_ACCOUNT,
     INDEX_DROP_DOMAIN,
@@ -67,12 +74,14 @@ enum index_statement {
     INDEX_IN_ENTRY,
     INDEX_IN_ENTRY_CHANGED,
     INDEX_IN_GONE,
+    INDEX_IN_QUEUE,
     INDEX_IN_MAILBOX,
     INDEX_IN_ACCOUNT,
     INDEX_IN_DOMAIN,
     INDEX_IN_ALIAS,
     INDEX_CHECK_ENTRIES,
     INDEX_CHECK_BOXES,
+    INDEX_CHECK_QUEUE,
     INDEX_CHECK_QUICK,
     INDEX_STATEMENT_COUNT
 };
@@ -137,6 +146,19 @@ struct index_entry {
 };
 int index_entry(struct index *ix, uint64_t mailbox, uint32_t uid, struct index_entry *ret);
 void index_entry_row(struct index *ix, enum index_statement s, struct index_entry *ret);
+
+/* A row of the queue, or (state 0) what is left of one. */
+struct index_queued {
+    uint64_t message, size, account, created_ms, rec_seq;
+    uint32_t recipient, variant;
+    uint8_t state;
+    struct span sender, address;
+};
+/* The strings are copied into the arena. BRANT_ENOTFOUND; BRANT_ELIMIT: the arena is full. */
+int index_queued(struct index *ix, uint64_t message, uint32_t recipient, struct arena *arena,
+                 struct index_queued *ret);
+/* The strings are the statement's: valid until the next step. */
+void index_queued_row(struct index *ix, enum index_statement s, struct index_queued *ret);
 
 /* Copies as much of the log as readers allow. ret_all: everything was copied; ret_bytes: size of the log. */
 int index_checkpoint(struct index *ix, bool restart, bool *ret_all, uint64_t *ret_bytes);

@@ -1,5 +1,6 @@
-/* How each operation on mail is decided, in journal order, against the heads. Every function here works in
- * the same three steps: look (nothing changes), append the record with its results, change the heads. */
+/* How operations on mail are decided, in journal order, against the heads; new mail is in ops_commit.c. Every
+ * function here works in the same three steps: look (nothing changes), append the record with its results,
+ * change the heads. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -11,172 +12,6 @@ static int refuse(struct store_op *op, int code, const char *reason)
 {
     op->result = code;
     op->reason = reason;
-    return BRANT_OK;
-}
-
-/* ---- COMMIT
- * -------------------------------------------------------------------------------------------------- */
-
-static int commit_check(const struct store_commit *c)
-{
-    if (!c->body || !c->body->finished)
-        return BRANT_ESTATE;
-    if (c->source.len > 64 || c->protocol.len > 32 || c->helo.len > 255 || c->message_id.len > 998 ||
-        c->reverse_path.len > RECORD_ADDRESS_MAX || c->structure.len > RECORD_STRUCTURE_MAX ||
-        c->prefix_count > STORE_VARIANTS_MAX || c->rcpt_count > STORE_RECIPIENTS_MAX || !c->rcpt_count)
-        return BRANT_ELIMIT;
-    for (size_t i = 0; i < c->prefix_count; i++) {
-        if (c->prefixes[i].len > RECORD_PREFIX_MAX)
-            return BRANT_ELIMIT;
-    }
-    for (size_t i = 0; i < c->rcpt_count; i++) {
-        if (c->rcpts[i].variant >= c->prefix_count)
-            return BRANT_ESYNTAX;
-    }
-    return BRANT_OK;
-}
-
-/* Every recipient of the envelope becomes entries, one per account. All or nothing. */
-static int commit_expand(struct store *st, struct store_commit *c, struct record_message *rec)
-{
-    st->commit_visit++;
-    for (size_t i = 0; i < c->rcpt_count; i++) {
-        struct store_rcpt *rcpt = &c->rcpts[i];
-        size_t count;
-        int rc = dir_resolve(&st->dir, rcpt->address, &count);
-
-        if (rc)
-            return rc == BRANT_ELIMIT ? rc : BRANT_ETRYLATER;
-        rec->recipients[i].address = rcpt->address;
-        for (size_t k = 0; k < count; k++) {
-            struct dir_account *a = st->dir.results[k].account;
-            struct dir_mailbox *inbox = dir_mailbox(&st->dir, a->inbox);
-
-            if (a->commit_visit == st->commit_visit)
-                continue;
-            if (!inbox)
-                return BRANT_ETRYLATER;
-            a->commit_visit = st->commit_visit;
-            if (rec->entries_count == STORE_EXPANSION_MAX || inbox->uidnext == UINT32_MAX)
-                return BRANT_ELIMIT;
-            rec->entries[rec->entries_count++] = (struct record_entry){
-                .account = a->id,
-                .mailbox = inbox->id,
-                .uid = inbox->uidnext,
-                .modseq = inbox->modseq + 1,
-                .flags = rcpt->flags,
-                .variant = rcpt->variant,
-                .size = c->prefixes[rcpt->variant].len + c->body->bytes,
-                .time_ms = rec->time_ms,
-                .recipient = (uint32_t)i,
-            };
-            rcpt->entries++;
-        }
-    }
-    return BRANT_OK;
-}
-
-static void commit_boxes(struct record_message *rec)
-{
-    for (size_t i = 0; i < rec->entries_count; i++) {
-        const struct record_entry *e = &rec->entries[i];
-
-        rec->boxes[rec->boxes_count++] = (struct record_box){
-            .mailbox = e->mailbox, .account = e->account, .uidnext = e->uid + 1, .modseq = e->modseq};
-    }
-}
-
-static void commit_body(const struct store_body *body, struct record_message *rec)
-{
-    rec->body_kind = body->in_file ? RECORD_BODY_FILE : RECORD_BODY_INLINE;
-    rec->body_bytes = body->bytes;
-    if (body->in_file) {
-        memcpy(rec->body_file, body->ref.id, sizeof rec->body_file);
-        rec->body_sum = body->ref.root;
-    }
-}
-
-static void commit_heads(struct store *st, struct store_commit *c, const struct record_message *rec,
-                         uint64_t seq)
-{
-    pthread_mutex_lock(&st->dir.lock);
-    for (size_t i = 0; i < rec->entries_count; i++) {
-        const struct record_entry *e = &rec->entries[i];
-        struct dir_mailbox *box = dir_mailbox(&st->dir, e->mailbox);
-
-        box->uidnext = e->uid + 1;
-        box->modseq = e->modseq;
-        box->messages++;
-        box->bytes += e->size;
-        box->last_seq = seq;
-        box->account->messages++;
-        box->account->used_bytes += e->size;
-        box->account->last_seq = seq;
-    }
-    commits_put(&st->commits, c->id, seq);
-    pthread_mutex_unlock(&st->dir.lock);
-    c->message = seq;
-    c->body->committed = true;
-    atomic_fetch_add(&st->commit_count, 1);
-}
-
-static int commit_append(struct store *st, struct store_op *op, union record *rec)
-{
-    struct store_commit *c = &op->commit;
-    struct span blobs[STORE_VARIANTS_MAX + 1];
-    size_t count = 0;
-
-    for (size_t i = 0; i < c->prefix_count; i++) {
-        rec->message.prefixes[i].length = (uint32_t)c->prefixes[i].len;
-        blobs[count++] = c->prefixes[i];
-    }
-    if (!c->body->in_file)
-        blobs[count++] = buf_span(&c->body->data);
-    return writer_append(st, RECORD_MESSAGE, rec, blobs, count, false, &op->seq);
-}
-
-static int commit(struct store *st, struct store_op *op, int64_t now_ms)
-{
-    struct store_commit *c = &op->commit;
-    const struct commit_seen *seen = commits_get(&st->commits, c->id);
-    struct arena *a = &st->writer_arena;
-    union record rec = {.message = {.time_ms = (uint64_t)now_ms,
-                                    .source = c->source,
-                                    .protocol = c->protocol,
-                                    .helo = c->helo,
-                                    .reverse_path = c->reverse_path,
-                                    .message_id = c->message_id,
-                                    .structure = c->structure}};
-    int rc = commit_check(c);
-
-    if (seen) {
-        c->duplicate = true;
-        c->message = seen->message;
-        return BRANT_OK;
-    }
-    if (rc)
-        return refuse(op, rc, "malformed commit");
-    if (!atomic_load(&st->accepting))
-        return refuse(op, BRANT_ENOSPACE, "the disk is nearly full");
-    memcpy(rec.message.commit_id, c->id, sizeof c->id);
-    memcpy(rec.message.session, c->session, sizeof c->session);
-    rec.message.recipients = arena_array(a, c->rcpt_count, sizeof *rec.message.recipients);
-    rec.message.recipients_count = (uint32_t)c->rcpt_count;
-    rec.message.prefixes = arena_array(a, c->prefix_count, sizeof *rec.message.prefixes);
-    rec.message.prefixes_count = (uint32_t)c->prefix_count;
-    rec.message.entries = arena_array(a, STORE_EXPANSION_MAX, sizeof *rec.message.entries);
-    rec.message.boxes = arena_array(a, STORE_EXPANSION_MAX, sizeof *rec.message.boxes);
-    commit_body(c->body, &rec.message);
-    pthread_mutex_lock(&st->dir.lock);
-    rc = commit_expand(st, c, &rec.message);
-    pthread_mutex_unlock(&st->dir.lock);
-    if (rc)
-        return refuse(op, rc, rc == BRANT_ELIMIT ? "too many recipients" : "a recipient is no longer there");
-    commit_boxes(&rec.message);
-    rc = commit_append(st, op, &rec);
-    if (rc)
-        return refuse(op, rc, NULL);
-    commit_heads(st, c, &rec.message, op->seq);
     return BRANT_OK;
 }
 
@@ -510,7 +345,11 @@ int ops_evaluate(struct store *st, struct store_op *op, int64_t now_ms)
     op->result = BRANT_OK;
     switch (op->kind) {
     case STORE_OP_COMMIT:
-        return commit(st, op, now_ms);
+        return ops_commit(st, op, now_ms);
+    case STORE_OP_APPEND:
+        return ops_append(st, op, now_ms);
+    case STORE_OP_QUEUE_REMOVE:
+        return ops_queue_remove(st, op, now_ms);
     case STORE_OP_FLAGS:
     case STORE_OP_EXPUNGE:
     case STORE_OP_COPY:

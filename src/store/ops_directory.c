@@ -329,33 +329,53 @@ static int alias_remove(struct store *st, struct store_op *op)
     return BRANT_OK;
 }
 
+struct dir_mailbox *ops_mailbox_named(const struct dir_account *a, struct span name)
+{
+    for (struct dir_mailbox *box = a->boxes; box; box = box->next) {
+        if (span_eq_str(name, box->name))
+            return box;
+    }
+    return NULL;
+}
+
+int ops_mailbox_new(struct store *st, struct dir_account *a, struct span name, int64_t now_ms,
+                    struct dir_mailbox **ret)
+{
+    union record rec = {.mailbox = {.account = a->id,
+                                    .name = name,
+                                    .uidvalidity = new_uidvalidity(st, now_ms),
+                                    .uidnext = 1,
+                                    .modseq = 1}};
+    struct dir_mailbox *box;
+    uint64_t seq;
+    int rc = writer_append(st, RECORD_MAILBOX, &rec, NULL, 0, false, &seq);
+
+    if (rc)
+        return rc;
+    pthread_mutex_lock(&st->dir.lock);
+    box = dir_mailbox_put(&st->dir, a, seq, &rec.mailbox);
+    box->last_seq = seq;
+    a->last_seq = seq;
+    pthread_mutex_unlock(&st->dir.lock);
+    *ret = box;
+    return BRANT_OK;
+}
+
 static int mailbox_add(struct store *st, struct store_op *op, int64_t now_ms)
 {
     struct dir_account *a = dir_account(&st->dir, op->mailbox.account);
-    union record rec = {0};
+    struct dir_mailbox *box;
 
     if (!a || a->state != RECORD_STATE_LIVE)
         return refuse(op, BRANT_ENOTFOUND, "no such account");
     if (!op->mailbox.name.len || op->mailbox.name.len > 1024 ||
         span_find_byte(op->mailbox.name, '\0') != SPAN_NPOS)
         return refuse(op, BRANT_ESYNTAX, "not a mailbox name");
-    for (struct dir_mailbox *box = a->boxes; box; box = box->next) {
-        if (span_eq_str(op->mailbox.name, box->name))
-            return refuse(op, BRANT_EEXISTS, "the mailbox exists");
-    }
-    rec.mailbox = (struct record_mailbox){.account = a->id,
-                                          .name = op->mailbox.name,
-                                          .uidvalidity = new_uidvalidity(st, now_ms),
-                                          .uidnext = 1,
-                                          .modseq = 1};
-    op->result = writer_append(st, RECORD_MAILBOX, &rec, NULL, 0, false, &op->seq);
-    if (op->result)
-        return BRANT_OK;
-    pthread_mutex_lock(&st->dir.lock);
-    dir_mailbox_put(&st->dir, a, op->seq, &rec.mailbox)->last_seq = op->seq;
-    a->last_seq = op->seq;
-    pthread_mutex_unlock(&st->dir.lock);
-    op->mailbox.mailbox = op->seq;
+    if (ops_mailbox_named(a, op->mailbox.name))
+        return refuse(op, BRANT_EEXISTS, "the mailbox exists");
+    op->result = ops_mailbox_new(st, a, op->mailbox.name, now_ms, &box);
+    if (!op->result)
+        op->seq = op->mailbox.mailbox = box->id;
     return BRANT_OK;
 }
 

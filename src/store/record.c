@@ -160,7 +160,13 @@ static int check_message(const struct record_message *m, uint64_t rest)
         sum += m->prefixes[i].length;
     }
     for (uint32_t i = 0; i < m->entries_count; i++) {
-        if (m->entries[i].variant >= m->prefixes_count || m->entries[i].recipient >= m->recipients_count)
+        if (m->entries[i].variant >= m->prefixes_count || (m->entries[i].recipient >= m->recipients_count &&
+                                                           m->entries[i].recipient != RECORD_NO_RECIPIENT))
+            return BRANT_ESYNTAX;
+    }
+    for (uint32_t i = 0; i < m->queue_count; i++) {
+        if (m->queue[i].variant >= m->prefixes_count || m->queue[i].recipient >= m->recipients_count ||
+            m->queue[i].state != RECORD_QUEUE_HELD)
             return BRANT_ESYNTAX;
     }
     if (m->body_kind == RECORD_BODY_NONE)
@@ -177,6 +183,15 @@ static int check_account(const struct record_account *a)
     size_t key = a->scram_iterations ? 32 : 0;
 
     return a->scram_stored_key.len == key && a->scram_server_key.len == key ? BRANT_OK : BRANT_ESYNTAX;
+}
+
+static int check_queue(const struct record_queue *q)
+{
+    for (uint32_t i = 0; i < q->rows_count; i++) {
+        if (q->rows[i].state > RECORD_QUEUE_HELD)
+            return BRANT_ESYNTAX;
+    }
+    return BRANT_OK;
 }
 
 int record_decode(uint16_t type, uint16_t version, struct span payload, uint64_t payload_len,
@@ -210,6 +225,8 @@ int record_decode(uint16_t type, uint16_t version, struct span payload, uint64_t
     if (type == RECORD_MESSAGE)
         return check_message(&ret->message, rest);
     if (type == RECORD_ACCOUNT && check_account(&ret->account))
+        return BRANT_ESYNTAX;
+    if (type == RECORD_QUEUE && check_queue(&ret->queue))
         return BRANT_ESYNTAX;
     return rest == 0 ? BRANT_OK : BRANT_ESYNTAX;
 }

@@ -37,6 +37,12 @@ enum {
     RECORD_ARENA_BYTES = 4u << 20, /* what decoding the largest record may take */
 };
 
+/* The recipient of an entry that no recipient of the envelope made: a copy of a submission, an APPEND. */
+#define RECORD_NO_RECIPIENT UINT32_MAX
+
+/* Of a row of the queue; docs/queue.md. */
+enum record_queue_state { RECORD_QUEUE_REMOVED = 0, RECORD_QUEUE_HELD = 1 };
+
 enum record_state { RECORD_STATE_LIVE = 0, RECORD_STATE_REMOVING = 1, RECORD_STATE_REMOVED = 2 };
 
 enum record_body {
@@ -56,7 +62,7 @@ enum record_body {
     S(U32, variant)   /* which prefix */             \
     S(U64, size)      /* octets, prefix included */  \
     S(U64, time_ms)   /* internal date */            \
-    S(U32, recipient) /* index in the envelope */
+    S(U32, recipient) /* index in the envelope, or RECORD_NO_RECIPIENT */
 /* A message that left a mailbox. */
 #define RECORD_FIELDS_gone(S, B, T, L, V) \
     S(U64, account)                       \
@@ -75,26 +81,52 @@ enum record_body {
 #define RECORD_FIELDS_recipient(S, B, T, L, V) T(address, RECORD_ADDRESS_MAX)
 #define RECORD_FIELDS_prefix(S, B, T, L, V)    S(U32, length)
 
-/* A commit, or (id not 0) the same message written again; then the entries tell only its history. */
-#define RECORD_FIELDS_message(S, B, T, L, V)          \
-    S(U64, id)                                        \
-    B(commit_id)                                      \
-    B(session)                                        \
-    S(U64, time_ms)                                   \
-    T(source, 64)                                     \
-    T(protocol, 32)                                   \
-    T(helo, 255)                                      \
-    T(reverse_path, RECORD_ADDRESS_MAX)               \
-    T(message_id, 998)                                \
-    T(structure, RECORD_STRUCTURE_MAX)                \
-    L(recipient, recipients, RECORD_RECIPIENTS_MAX)   \
-    L(prefix, prefixes, RECORD_VARIANTS_MAX)          \
-    L(entry, entries, RECORD_ENTRIES_MAX)             \
-    L(box, boxes, RECORD_ENTRIES_MAX)                 \
-    S(U8, body_kind)                                  \
-    S(U64, body_bytes)                                \
-    B(body_file)     /* RECORD_BODY_FILE: its name */ \
-    S(U64, body_sum) /* RECORD_BODY_FILE: root checksum */
+/* A recipient elsewhere, with the message: what is not here stands in the message itself. */
+#define RECORD_FIELDS_queued(S, B, T, L, V)       \
+    S(U32, recipient) /* index in the envelope */ \
+    S(U8, state)                                  \
+    S(U32, variant)
+/* The same later on, by itself. Removed: only the first three count. */
+#define RECORD_FIELDS_queue_row(S, B, T, L, V)    \
+    S(U64, message)                               \
+    S(U32, recipient)                             \
+    S(U8, state)                                  \
+    S(U32, variant)                               \
+    S(U64, size)    /* octets, prefix included */ \
+    S(U64, account) /* the submitter */           \
+    S(U64, created_ms)                            \
+    T(sender, RECORD_ADDRESS_MAX)                 \
+    T(address, RECORD_ADDRESS_MAX)
+
+/* A commit, or (id not 0) the same message written again; then entries and queue tell only its history. */
+#define RECORD_FIELDS_message(S, B, T, L, V)                             \
+    S(U64, id)                                                           \
+    B(commit_id)                                                         \
+    B(session)                                                           \
+    S(U64, time_ms)                                                      \
+    T(source, 64)                                                        \
+    T(protocol, 32)                                                      \
+    T(helo, 255)                                                         \
+    T(reverse_path, RECORD_ADDRESS_MAX)                                  \
+    T(message_id, 998)                                                   \
+    T(structure, RECORD_STRUCTURE_MAX)                                   \
+    L(recipient, recipients, RECORD_RECIPIENTS_MAX)                      \
+    L(prefix, prefixes, RECORD_VARIANTS_MAX)                             \
+    L(entry, entries, RECORD_ENTRIES_MAX)                                \
+    L(box, boxes, RECORD_ENTRIES_MAX)                                    \
+    S(U8, body_kind)                                                     \
+    S(U64, body_bytes)                                                   \
+    B(body_file)     /* RECORD_BODY_FILE: its name */                    \
+    S(U64, body_sum) /* RECORD_BODY_FILE: root checksum */               \
+    V(2)                                                                 \
+    T(tls, 64)                                                           \
+    B(content_sum)    /* of the body behind the header; zero: unknown */ \
+    S(U64, submitter) /* account; 0: mail from elsewhere */              \
+    L(queued, queue, RECORD_RECIPIENTS_MAX)
+/* Rows of the queue as they are now. */
+#define RECORD_FIELDS_queue(S, B, T, L, V) \
+    S(U64, time_ms)                        \
+    L(queue_row, rows, RECORD_RECIPIENTS_MAX)
 
 /* FLAGS, EXPUNGE, COPY, MOVE, ENTRIES: entries as they are now, entries that are gone. */
 #define RECORD_FIELDS_change(S, B, T, L, V) \
@@ -163,6 +195,9 @@ enum record_body {
     X(box)                \
     X(recipient)          \
     X(prefix)             \
+    X(queued)             \
+    X(queue_row)          \
+    X(queue)              \
     X(message)            \
     X(change)             \
     X(mailbox)            \
@@ -176,7 +211,7 @@ enum record_body {
 /* X(number, NAME, layout, version): the version that is written. Numbers are never used again for another
  * meaning. */
 #define RECORD_TYPES(X)        \
-    X(1, MESSAGE, message, 1)  \
+    X(1, MESSAGE, message, 2)  \
     X(2, FLAGS, change, 1)     \
     X(3, EXPUNGE, change, 1)   \
     X(4, COPY, change, 1)      \
@@ -186,7 +221,8 @@ enum record_body {
     X(8, ACCOUNT, account, 2)  \
     X(9, DOMAIN, domain, 1)    \
     X(10, ALIAS, alias_set, 1) \
-    X(11, RETIRE, retire, 1)
+    X(11, RETIRE, retire, 1)   \
+    X(12, QUEUE, queue, 1)
 
 #define RECORD_INT_U8                uint8_t
 #define RECORD_INT_U16               uint16_t

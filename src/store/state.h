@@ -181,6 +181,17 @@ void commits_done(struct commits *c);
 void commits_put(struct commits *c, const uint8_t id[16], uint64_t message);
 const struct commit_seen *commits_get(const struct commits *c, const uint8_t id[16]);
 
+/* ---- ops_queue.c: rows of the queue with changes that are not yet applied; the writer's own
+ * ---------------------------------------------------------------------------------------------------- */
+
+struct queue_head;
+struct queue_heads {
+    struct map map;                   /* message and recipient -> queue_head */
+    struct queue_head *first, **tail; /* in order of their records */
+};
+void queue_heads_init(struct queue_heads *q, struct map_key key);
+void queue_heads_done(struct queue_heads *q);
+
 /* ---- apply.c
  * ------------------------------------------------------------------------------------------------- */
 
@@ -216,6 +227,9 @@ int applier_record(struct applier *ap, uint64_t seq, uint16_t type, uint16_t ver
                    const struct journal_place *place);
 int applier_commit(struct applier *ap, uint64_t applied_seq);
 void applier_rollback(struct applier *ap);
+/* What a filed copy of a submission is recognised by: its Message-ID and content sum; empty when one of them
+ * is unknown. */
+struct span filed_key(const uint8_t sum[STORE_SUM_BYTES], struct span message_id, struct arena *arena);
 /* The record of a message lies in another place now. */
 int applier_move(struct applier *ap, const struct index_message *row, const struct journal_place *place);
 /* Brings the index up to the journal's durable end. */
@@ -228,6 +242,7 @@ enum emit_kind {
     EMIT_MESSAGE,
     EMIT_GONE,
     EMIT_ENTRIES,
+    EMIT_QUEUE,
     EMIT_MAILBOX,
     EMIT_ACCOUNT,
     EMIT_DOMAIN,
@@ -249,7 +264,7 @@ struct emit {
     size_t count;
     struct record_gone gone[EMIT_MAX];
     uint32_t uids[EMIT_MAX];
-    uint64_t ids[EMIT_MAX];
+    uint64_t ids[EMIT_MAX];        /* QUEUE: messages, uids their recipients */
     uint64_t accounts[EMIT_MAX];   /* MAILBOX: whose */
     uint8_t states[EMIT_MAX];      /* MAILBOX: as found in the index */
     struct record_message message; /* MESSAGE: fields; prefixes and inline body are in `blobs` */
@@ -285,6 +300,7 @@ struct store {
     size_t removing_count, removing_cap;
     int64_t space_checked_ms;
     uint64_t round, commit_visit;
+    struct queue_heads queue_heads;
     struct store_op *incoming; /* taken, not yet looked at */
     bool wake;                 /* under lock: something for the writer to look at */
 
@@ -311,7 +327,7 @@ struct store {
     _Atomic uint32_t compact_live_percent;
 
     _Atomic uint64_t applied_seq, checkpointed_seq, durable_seq;
-    _Atomic uint64_t free_bytes, wal_bytes, body_memory, parked_count;
+    _Atomic uint64_t free_bytes, wal_bytes, body_memory, parked_count, queued_count;
     _Atomic uint64_t commit_count, record_count, batch_count, compacted_count;
     _Atomic bool accepting, dead, index_failing, compaction_blocked, compacting;
     void (*on_fatal)(void *ctx);

@@ -45,6 +45,7 @@ static void init(struct store *st)
     st->seam.random(st->seam.ctx, &key, sizeof key);
     dir_init(&st->dir, &st->config, key);
     commits_init(&st->commits, key);
+    queue_heads_init(&st->queue_heads, key);
     arena_init(&st->writer_arena, 4 * RECORD_ARENA_BYTES);
     st->answers_tail = &st->answers;
     st->parked_tail = &st->parked;
@@ -112,6 +113,19 @@ static int load_commits(struct store *st)
     return rc == BRANT_ENOTFOUND ? BRANT_OK : rc;
 }
 
+static int load_queued(struct store *st)
+{
+    int rc = index_bind(st->writer_ix, INDEX_QUEUE_COUNT, NULL, 0);
+
+    if (!rc)
+        rc = index_row(st->writer_ix, INDEX_QUEUE_COUNT);
+    if (rc)
+        return rc;
+    atomic_store(&st->queued_count, index_number(st->writer_ix, INDEX_QUEUE_COUNT, 0));
+    index_reset(st->writer_ix, INDEX_QUEUE_COUNT);
+    return BRANT_OK;
+}
+
 static void load_removing(struct store *st)
 {
     struct map_iter it = map_iterate(&st->dir.accounts);
@@ -169,6 +183,8 @@ static int open_all(struct store *st, bool new_index, struct store_opened *opene
         rc = dir_load(&st->dir, st->writer_ix);
     if (!rc)
         rc = load_commits(st);
+    if (!rc)
+        rc = load_queued(st);
     /* Damage may hide the record that names a body: then none is removed. */
     if (!rc && !opened->records_damaged && !opened->journal.damaged_records)
         rc = remove_orphans(st, opened);
@@ -233,6 +249,8 @@ static void drop_bodies(struct store_op *ops)
     for (; ops; ops = ops->next) {
         if (ops->kind == STORE_OP_COMMIT)
             store_body_free(ops->commit.body);
+        else if (ops->kind == STORE_OP_APPEND)
+            store_body_free(ops->append.body);
     }
 }
 
@@ -243,6 +261,7 @@ void store_close(struct store *st)
     store_threads_stop(st);
     drop_bodies(st->incoming);
     drop_bodies(st->submitted);
+    drop_bodies(st->parked);
     compactor_free(st->compactor);
     batches_free(st->queue);
     batches_free(st->spare);
@@ -258,6 +277,7 @@ void store_close(struct store *st)
     journal_free(st->journal);
     dir_done(&st->dir);
     commits_done(&st->commits);
+    queue_heads_done(&st->queue_heads);
     arena_done(&st->writer_arena);
     free(st->removing);
     free(st->dead_files);
@@ -423,6 +443,7 @@ void store_status_get(struct store *st, struct store_status *ret)
         .batches = atomic_load(&st->batch_count),
         .compacted_segments = atomic_load(&st->compacted_count),
         .parked_ops = atomic_load(&st->parked_count),
+        .queued = atomic_load(&st->queued_count),
         .accepting = atomic_load(&st->accepting),
         .dead = atomic_load(&st->dead),
         .read_only = st->journal_read_only,

@@ -492,10 +492,14 @@ struct store_trace_row {
     uint64_t seq;
     int64_t time_ms;
     uint8_t commit[16], session[16];
-    bool present; /* at least one copy is still in a mailbox */
+    bool present; /* at least one copy is still in a mailbox, or a row in the queue */
     uint64_t bytes;
-    struct span source, protocol, helo, reverse_path, message_id;
-    struct span recipients; /* "address" or "address -> account/uid" for each copy, separated by ", " */
+    uint64_t submitter; /* account; 0: mail from elsewhere */
+    struct span source, protocol, helo, tls, reverse_path, message_id;
+    /* "address" or "address -> account/uid" for each copy; "address (held)" and "address (removed from the
+     * queue)" for recipients elsewhere; "(filed) -> account/uid" for what no recipient made: the sender's
+     * copy, an APPEND. Separated by ", ". */
+    struct span recipients;
 };
 int store_trace(struct store_reader *r, struct span query, uint64_t before_seq, struct arena *arena,
                 struct store_trace_row *ret, size_t max, size_t *ret_count, uint64_t *ret_next);

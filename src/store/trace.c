@@ -40,6 +40,8 @@ static bool matches(const struct wanted *w, const struct record_message *m)
         if (span_eq_nocase(w->text, m->recipients[i].address))
             return true;
     }
+    if (w->account && m->submitter == w->account)
+        return true;
     for (uint32_t i = 0; w->account && i < m->entries_count; i++) {
         if (m->entries[i].account == w->account)
             return true;
@@ -47,50 +49,99 @@ static bool matches(const struct wanted *w, const struct record_message *m)
     return false;
 }
 
-static void tell_recipients(struct store *st, const struct record_message *m, struct buf *out)
+/* Which rows of the queue are still there, by recipient. */
+struct rows {
+    bool open[RECORD_RECIPIENTS_MAX];
+};
+
+static int rows_of(struct store_reader *r, uint64_t message, struct rows *ret)
 {
-    for (uint32_t i = 0; i < m->recipients_count; i++) {
-        bool any = false;
+    enum index_statement s = INDEX_QUEUE_OF_MESSAGE;
+    int rc = index_query(r->ix, s, INDEX_N(message), INDEX_N(RECORD_RECIPIENTS_MAX));
 
-        for (uint32_t k = 0; k < m->entries_count; k++) {
-            struct store_account_info info;
+    memset(ret, 0, sizeof *ret);
+    while (!rc && !(rc = index_row(r->ix, s))) {
+        struct index_queued row;
 
-            if (m->entries[k].recipient != i)
-                continue;
-            if (out->len)
-                (void)buf_append_str(out, ", ");
-            (void)buf_append(out, m->recipients[i].address);
-            if (store_account_get(st, m->entries[k].account, &info))
-                (void)buf_append_str(out, " -> (removed)");
-            else
-                (void)buf_printf(out, " -> %s", info.address);
-            mem_wipe(&info, sizeof info);
-            (void)buf_printf(out, "/%u", m->entries[k].uid);
-            any = true;
-        }
-        if (!any) {
-            if (out->len)
-                (void)buf_append_str(out, ", ");
-            (void)buf_append(out, m->recipients[i].address);
-        }
+        index_queued_row(r->ix, s, &row);
+        if (row.recipient < RECORD_RECIPIENTS_MAX)
+            ret->open[row.recipient] = true;
+    }
+    return rc == BRANT_ENOTFOUND ? BRANT_OK : rc;
+}
+
+static void tell_name(struct span name, struct buf *out)
+{
+    if (out->len)
+        (void)buf_append_str(out, ", ");
+    (void)buf_append(out, name);
+}
+
+/* The copies that one recipient of the envelope (or none of them) made; how many. */
+static size_t tell_copies(struct store *st, const struct record_message *m, uint32_t recipient,
+                          struct span name, struct buf *out)
+{
+    size_t count = 0;
+
+    for (uint32_t k = 0; k < m->entries_count; k++) {
+        struct store_account_info info;
+
+        if (m->entries[k].recipient != recipient)
+            continue;
+        tell_name(name, out);
+        if (store_account_get(st, m->entries[k].account, &info))
+            (void)buf_append_str(out, " -> (removed)");
+        else
+            (void)buf_printf(out, " -> %s", info.address);
+        mem_wipe(&info, sizeof info);
+        (void)buf_printf(out, "/%u", m->entries[k].uid);
+        count++;
+    }
+    return count;
+}
+
+static void tell_queued(const struct record_message *m, uint32_t recipient, const struct rows *rows,
+                        struct buf *out)
+{
+    for (uint32_t i = 0; i < m->queue_count; i++) {
+        if (m->queue[i].recipient == recipient)
+            (void)buf_append_str(out, rows->open[recipient] ? " (held)" : " (removed from the queue)");
     }
 }
 
-/* False: the arena is full. */
-static bool tell(struct store *st, const struct record_message *m, const struct index_message *row,
-                 struct arena *arena, struct store_trace_row *ret)
+static void tell_recipients(struct store *st, const struct record_message *m, const struct rows *rows,
+                            struct buf *out)
+{
+    for (uint32_t i = 0; i < m->recipients_count; i++) {
+        if (tell_copies(st, m, i, m->recipients[i].address, out))
+            continue;
+        tell_name(m->recipients[i].address, out);
+        tell_queued(m, i, rows, out);
+    }
+    (void)tell_copies(st, m, RECORD_NO_RECIPIENT, SPAN_LIT("(filed)"), out);
+}
+
+/* 1; 0: the arena is full; or an error. */
+static int tell(struct store_reader *r, const struct record_message *m, const struct index_message *row,
+                struct arena *arena, struct store_trace_row *ret)
 {
     _cleanup_buf_ struct buf recipients;
+    struct rows rows;
+    int rc = rows_of(r, row->id, &rows);
 
     buf_init(&recipients, 1u << 20);
-    tell_recipients(st, m, &recipients);
+    if (rc)
+        return rc;
+    tell_recipients(r->st, m, &rows, &recipients);
     *ret = (struct store_trace_row){.seq = row->id,
                                     .time_ms = (int64_t)m->time_ms,
                                     .present = !row->dead,
                                     .bytes = m->body_bytes,
+                                    .submitter = m->submitter,
                                     .source = arena_dup(arena, m->source),
                                     .protocol = arena_dup(arena, m->protocol),
                                     .helo = arena_dup(arena, m->helo),
+                                    .tls = arena_dup(arena, m->tls),
                                     .reverse_path = arena_dup(arena, m->reverse_path),
                                     .message_id = arena_dup(arena, m->message_id),
                                     .recipients = arena_dup(arena, buf_span(&recipients))};
@@ -121,8 +172,10 @@ static int walk_row(struct walk *w, const struct index_message *row)
     rc = query_record(w->r->st, row, false, &w->payload, &w->arena, &m, &fields_len);
     /* Damaged or just moved: it has no story here. */
     if (!rc && matches(&w->wanted, &m)) {
-        if (w->count == w->max || !tell(w->r->st, &m, row, w->out, &w->rows[w->count]))
-            return 0;
+        int told = w->count == w->max ? 0 : tell(w->r, &m, row, w->out, &w->rows[w->count]);
+
+        if (told != 1)
+            return told;
         w->count++;
     }
     w->before = row->id;

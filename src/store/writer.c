@@ -205,6 +205,9 @@ static void answer_all(struct store *st, bool died)
         if (op->kind == STORE_OP_COMMIT) {
             store_body_free(op->commit.body);
             op->commit.body = NULL;
+        } else if (op->kind == STORE_OP_APPEND) {
+            store_body_free(op->append.body);
+            op->append.body = NULL;
         }
         op->done(op);
     }
