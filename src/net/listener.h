@@ -16,8 +16,12 @@ enum {
 };
 
 struct net_accepted {
-    int fd; /* non-blocking, close-on-exec, TCP_NODELAY; the receiver's */
-    struct ip_addr peer, local;
+    int fd;                     /* non-blocking, close-on-exec, TCP_NODELAY; the receiver's */
+    struct ip_addr peer, local; /* IP_NONE on a Unix socket */
+    /* On a Unix socket: who connected, as the kernel says. trusted: root, the owner, or the group of conf. */
+    bool is_local, is_trusted;
+    uint32_t uid, gid;
+    int32_t pid;
 };
 
 struct net_listener_conf {
@@ -26,6 +30,8 @@ struct net_listener_conf {
         farewell; /* for a connection that cannot be served, e.g. "421 …\r\n"; borrowed, may be empty */
     void (*accepted)(void *context, const struct net_accepted *a);
     void *context;
+    /* On a Unix socket: whom to trust besides root; UINT32_MAX: nobody. */
+    uint32_t trusted_uid, trusted_gid;
 };
 
 struct net_listener_stats {

@@ -2,7 +2,7 @@
  *
  * Order of events in a role process:
  *   1. started by the supervisor with descriptors 2 (diagnostics), 3 (control channel), 4 (log pipe) only
- *   2. HELLO; then CONFIG, LISTENER…, CHANNEL…, TOKEN_KEY and START arrive
+ *   2. HELLO; then CONFIG, LISTENER…, CHANNEL…, TOKEN_KEY, KEY_FILES… and START arrive
  *   3. ops->prepare: open what cannot be opened later
  *   4. the sandbox, by the profile of the executable (os/sandbox_profiles.c); proofs are logged and go to the
  *      supervisor with READY. A mandatory rung that fails ends the process.
@@ -43,7 +43,16 @@ struct role_ops {
     void (*configured)(struct role *r); /* role_conf() is a new generation now */
     void (*accepted)(struct role *r, enum ipc_service service, const struct net_accepted *a);
     void (*token_key)(struct role *r, struct span key); /* before start */
+    /* The signer's: how many follow; one of them, as an open file that belongs to the role. Before prepare
+     * for the first time, and at any time later. */
+    void (*key_files)(struct role *r, const struct ipc_key_files *m);
+    void (*key_file)(struct role *r, const struct ipc_key_file *m, int fd);
 
+    /* A channel for calls (IPC_PURPOSE_CALLS) to a peer, in place of an older one: a stream socket that
+     * belongs to the role. Not before start. A role with this op speaks TLS: its listeners wait a moment for
+     * role_tls_there. */
+    void (*call_channel)(struct role *r, enum ipc_role peer, uint32_t instance, int fd);
+    /* A channel for events, to the store or the signer: net_channel_peer_role tells. */
     void (*channel_up)(struct role *r, struct net_channel *c);
     /* The channel is gone, or replaced (then channel_up follows); it is freed when this returns. */
     void (*channel_down)(struct role *r, struct net_channel *c);
@@ -55,6 +64,10 @@ struct role_ops {
     void (*status)(struct role *r, struct role_status *out); /* role_status_add… */
     void (*stop)(struct role *r);                            /* last chance, before the process ends */
 };
+
+/* The role this process was started for, of an executable that serves in more than one; `otherwise` when the
+ * arguments do not say. */
+enum ipc_role role_of_arguments(int argc, char **argv, enum ipc_role otherwise);
 
 /* The whole of main(). context is role_context(). */
 int role_main(const struct role_ops *ops, void *context, int argc, char **argv);
@@ -70,6 +83,11 @@ void role_conf_unref(struct role_conf *c); /* NULL is allowed */
 
 /* The channel to the store, or NULL while there is none. */
 struct net_channel *role_store(struct role *r);
+
+/* Reports a peer that broke the rules of a channel for calls; it is restarted. */
+void role_accuse(struct role *r, enum ipc_role peer, uint32_t instance, const char *text);
+/* The certificates are there: listeners that wait for them come to life. */
+void role_tls_there(struct role *r);
 
 /* Stops and resumes accepting on all listeners. */
 void role_accept_pause(struct role *r, bool paused);
