@@ -18,6 +18,7 @@ enum {
 struct net_accepted {
     int fd;                     /* non-blocking, close-on-exec, TCP_NODELAY; the receiver's */
     struct ip_addr peer, local; /* IP_NONE on a Unix socket */
+    struct ip_addr listener;    /* as configured: may be a wildcard; filled in by who has the listener */
     /* On a Unix socket: who connected, as the kernel says. trusted: root, the owner, or the group of conf. */
     bool is_local, is_trusted;
     uint32_t uid, gid;

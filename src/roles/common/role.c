@@ -29,6 +29,7 @@ struct listener {
     struct role *role;
     uint32_t id;
     enum ipc_service service;
+    struct ip_addr address;
     int fd; /* until the loop runs */
     struct net_listener *net;
     struct net_listener_stats closed; /* what it had counted when it was closed */
@@ -187,11 +188,13 @@ static void on_accepted(void *context, const struct net_accepted *a)
 {
     struct listener *l = context;
     struct role *r = l->role;
+    struct net_accepted accepted = *a;
+    accepted.listener = l->address;
     if (takes_one_connection(r)) {
         r->retiring = true;
         role_accept_pause(r, true);
     }
-    r->ops->accepted(r, l->service, a);
+    r->ops->accepted(r, l->service, &accepted);
 }
 
 static void open_listener(struct role *r, struct listener *l)
@@ -207,8 +210,11 @@ static void take_listener(struct role *r, const struct ipc_listener *m)
     if (r->listener_count == LISTENERS_MAX || r->control.fd < 0 || !r->ops->accepted || r->draining)
         return;
     struct listener *l = &r->listeners[r->listener_count++];
-    *l = (struct listener){
-        .role = r, .id = m->id, .service = (enum ipc_service)m->service, .fd = r->control.fd};
+    *l = (struct listener){.role = r,
+                           .id = m->id,
+                           .service = (enum ipc_service)m->service,
+                           .address = m->address,
+                           .fd = r->control.fd};
     r->control.fd = -1;
     if (r->running)
         open_listener(r, l);
