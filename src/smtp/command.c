@@ -273,7 +273,8 @@ static void perform_data(struct smtp_server *s, struct span args)
     } else if (!s->tx.open || !s->tx.recipient_tried) {
         server_error(s, 503, 5, 1, "send MAIL and RCPT first");
     } else if (s->tx.recipients == 0) {
-        server_error(s, 554, 5, 1, "no valid recipients");
+        /* RFC 2033 4.2 wants 503; RFC 5321 3.3 has 554 for it too, which says more */
+        server_error(s, s->config.role == SMTP_ROLE_LMTP ? 503 : 554, 5, 1, "no valid recipients");
     } else {
         message_begin(s);
         server_phase(s, PHASE_DATA);

@@ -227,6 +227,10 @@ static void fault_reply(struct smtp_server *s, uint32_t count)
         server_error(s, 503, 5, 1, "send MAIL and RCPT first");
         return;
     }
+    if (fault == FAULT_NO_RCPT && s->config.role == SMTP_ROLE_LMTP) {
+        server_error(s, 503, 5, 1, "no valid recipients"); /* RFC 2033 4.2 */
+        return;
+    }
     for (uint32_t i = 0; i < count; i++) {
         if (fault == FAULT_ANSWER)
             buf_append(&s->out, buf_span(&s->scratch));

@@ -3,7 +3,7 @@
 #include "base/ascii.h"
 #include "base/err.h"
 
-enum { SECONDS_PER_DAY = 86400 };
+enum { SECONDS_PER_DAY = 86400, TLS_TEXT_MAX = 100 };
 
 /* Days since 1970 to a date of the proleptic Gregorian calendar, counted from March so that the leap day is
  * last. */
@@ -61,6 +61,20 @@ static void append_safe(struct buf *out, struct span s)
 
         buf_append_byte(out, ok ? c : '?');
     }
+}
+
+/* "(version cipher)" */
+static void append_tls(struct buf *out, struct span text)
+{
+    size_t space = span_find_byte(text, ' ');
+
+    buf_append_str(out, " (");
+    append_safe(out, span_sub(text, 0, space));
+    if (space != SPAN_NPOS) {
+        buf_append_byte(out, ' ');
+        append_safe(out, span_from(text, space + 1));
+    }
+    buf_append_str(out, ")\r\n\t");
 }
 
 static bool is_extended_domain(struct span name)
@@ -129,7 +143,11 @@ int smtp_received_compose(const struct smtp_received *r, struct buf *out)
     append_from(out, r);
     buf_printf(out, "\r\n\tby %s", r->hostname);
     append_with(out, r);
-    buf_append_str(out, " id ");
+    if (r->tls && r->tls_text.len)
+        append_tls(out, span_sub(r->tls_text, 0, TLS_TEXT_MAX));
+    else
+        buf_append_byte(out, ' ');
+    buf_append_str(out, "id ");
     append_safe(out, span_sub(r->id, 0, 128));
     if (r->recipient.len && smtp_mailbox_valid(r->recipient, r->smtputf8)) {
         buf_append_str(out, "\r\n\tfor <");

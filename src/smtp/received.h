@@ -14,12 +14,14 @@ struct smtp_received {
     struct ip_addr client; /* IP_NONE: a local socket */
     const char *hostname;  /* ours */
     bool lmtp, extended, tls, authenticated, smtputf8; /* make the "with" word (RFC 3848, RFC 6531 4.3) */
+    struct span tls_text;  /* "TLSv1.3 TLS_AES_256_GCM_SHA384", for a comment behind it; empty: none */
     struct span id;        /* our name for the message: letters, digits, '.', '-', '_' */
     struct span recipient; /* canonical mailbox, only when there is a single recipient; else empty */
     int64_t unix_time_s;   /* written in UTC */
 };
 
-/* Appends the field with its CRLF; lines are folded before "by", "for" and the date.
+/* Appends the field with its CRLF; lines are folded before "by", "for" and the date, and
+ * before "id" behind tls_text.
  * BRANT_ELIMIT: the buffer is full (it is unchanged then). */
 int smtp_received_compose(const struct smtp_received *r, struct buf *out);
 

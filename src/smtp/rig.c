@@ -17,6 +17,13 @@ void rig_init(struct rig *r, const struct smtp_server_config *c)
     buf_init(&r->out, SIZE_MAX);
     buf_init(&r->body, SIZE_MAX);
     buf_init(&r->log, SIZE_MAX);
+    buf_init(&r->user, SIZE_MAX);
+}
+
+void rig_offer(struct rig *r, const struct rig_offers *offers)
+{
+    r->offers = *offers;
+    smtp_server_offer(r->s, &r->offers.clear);
 }
 
 void rig_done(struct rig *r)
@@ -25,6 +32,7 @@ void rig_done(struct rig *r)
     buf_done(&r->out);
     buf_done(&r->body);
     buf_done(&r->log);
+    buf_done(&r->user);
     for (size_t i = 0; i < r->stored_count; i++)
         buf_done(&r->stored[i]);
 }
@@ -92,6 +100,25 @@ static const struct smtp_reply *answer_end(struct rig *r, const struct smtp_even
     return NULL;
 }
 
+static const struct smtp_reply *answer_password(struct span user, struct span password)
+{
+    static const struct {
+        const char *user;
+        struct smtp_reply reply;
+    } special[] = {
+        {"later", {454, 7, 0, "cannot check just now"}},
+        {"weak", {534, 7, 9, "a stronger mechanism is needed"}},
+        {"ended", {535, 7, 8, "over"}},
+        {"gone", {421, 3, 2, "going"}},
+    };
+    static const struct smtp_reply wrong = {535, 7, 8, "wrong name or password"};
+
+    for (size_t i = 0; i < sizeof special / sizeof *special; i++)
+        if (span_eq_str(user, special[i].user))
+            return &special[i].reply;
+    return span_eq_str(user, "alice") && span_eq_str(password, "secret") ? NULL : &wrong;
+}
+
 static void forget(struct rig *r)
 {
     buf_reset(&r->body);
@@ -111,6 +138,125 @@ static void answer(struct rig *r, const struct smtp_reply *reply)
 
     assert(rc == BRANT_OK);
     (void)rc;
+}
+
+static void challenge(struct rig *r, const char *text)
+{
+    int rc = smtp_server_auth_challenge(r->s, span_str(text), r->now_ms);
+
+    assert(rc == BRANT_OK);
+    (void)rc;
+}
+
+static void auth_ends(struct rig *r, const struct smtp_reply *reply)
+{
+    r->mechanism = SPAN_NONE;
+    answer(r, reply);
+}
+
+/* The user, and the password behind it, of PLAIN. */
+static void step_plain(struct rig *r, struct span response)
+{
+    struct span user = span_from(response, 1);
+    size_t nul = span_find_byte(user, 0);
+
+    auth_ends(r, answer_password(span_sub(user, 0, nul), span_from(user, nul == SPAN_NPOS ? nul : nul + 1)));
+}
+
+static void step_login(struct rig *r, struct span response)
+{
+    if (r->auth_step == 1) {
+        buf_reset(&r->user);
+        buf_append(&r->user, response);
+        challenge(r, "Password:");
+    } else {
+        auth_ends(r, answer_password(buf_span(&r->user), response));
+    }
+}
+
+static void step_scram(struct rig *r, struct span response)
+{
+    static const char *const says[] = {"first", "final", ""};
+    static const char *const hears[] = {"server-first", "server-final"};
+
+    if (!span_eq_str(response, says[r->auth_step - 1]))
+        auth_ends(r, answer_password(SPAN_NONE, SPAN_NONE));
+    else if (r->auth_step == 3)
+        auth_ends(r, NULL);
+    else
+        challenge(r, hears[r->auth_step - 1]);
+}
+
+static void step_auth(struct rig *r, const struct smtp_event *e)
+{
+    static const struct smtp_reply unknown = {454, 7, 0, "that mechanism does not work today"};
+    struct span m = r->mechanism;
+
+    r->auth_step += e->has_response;
+    if (!e->has_response)
+        challenge(r, span_eq_str(m, "LOGIN") ? "Username:" : "");
+    else if (span_eq_str(m, "PLAIN"))
+        step_plain(r, e->response);
+    else if (span_eq_str(m, "LOGIN"))
+        step_login(r, e->response);
+    else if (span_eq_str(m, "SCRAM-SHA-256"))
+        step_scram(r, e->response);
+    else
+        auth_ends(r, &unknown);
+}
+
+static void begin_auth(struct rig *r, const struct smtp_event *e)
+{
+    assert(!r->in_transaction && r->mechanism.len == 0 && e->mechanism.len > 0);
+    log_event(r, "AUTH", e->mechanism);
+    r->mechanism = e->mechanism;
+    r->auth_step = 0;
+    step_auth(r, e);
+}
+
+static void log_xclient(struct rig *r, const struct smtp_xclient *x)
+{
+    char text[IP_TEXT_MAX] = "-", dest[IP_TEXT_MAX] = "-";
+
+    ip_format(&x->client, text);
+    ip_format(&x->destination, dest);
+    buf_printf(&r->log, "XCLIENT %d%d%d%d%d%d%d %.*s %s %u %d %.*s %s %u\n", (int)x->name_value,
+               (int)x->addr_value, (int)x->port_value, (int)x->proto_value, (int)x->helo_value,
+               (int)x->destaddr_value, (int)x->destport_value, SPAN_ARG(x->name), text, x->client.port,
+               x->extended, SPAN_ARG(x->helo), dest, x->destination.port);
+}
+
+static void handle_session(struct rig *r, const struct smtp_event *e)
+{
+    static const struct smtp_reply no_tls = {454, 7, 0, "no TLS just now"};
+    static const struct smtp_reply refused = {550, 7, 0, "not from there"};
+
+    switch (e->type) {
+    case SMTP_EVENT_STARTTLS:
+        assert(!r->in_transaction && r->mechanism.len == 0);
+        log_event(r, "STARTTLS", SPAN_NONE);
+        answer(r, r->offers.tls_refused ? &no_tls : NULL);
+        break;
+    case SMTP_EVENT_AUTH:
+        begin_auth(r, e);
+        break;
+    case SMTP_EVENT_AUTH_RESPONSE:
+        assert(r->mechanism.len > 0 && e->has_response);
+        step_auth(r, e);
+        break;
+    case SMTP_EVENT_AUTH_CANCEL:
+        assert(r->mechanism.len > 0);
+        log_event(r, "CANCEL", SPAN_NONE);
+        r->mechanism = SPAN_NONE;
+        break;
+    case SMTP_EVENT_XCLIENT:
+        assert(!r->in_transaction && r->mechanism.len == 0);
+        log_xclient(r, &e->xclient);
+        answer(r, span_eq_str(e->xclient.name, "refused.example") ? &refused : NULL);
+        break;
+    default:
+        assert(0);
+    }
 }
 
 static void handle(struct rig *r, const struct smtp_event *e)
@@ -158,7 +304,7 @@ static void handle(struct rig *r, const struct smtp_event *e)
         forget(r);
         break;
     default:
-        assert(0);
+        handle_session(r, e);
     }
 }
 
@@ -182,7 +328,7 @@ void rig_feed(struct rig *r, struct span in)
         assert(type == e.type);
         if (type == SMTP_EVENT_MORE || type == SMTP_EVENT_WAIT || type == SMTP_EVENT_CLOSE) {
             collect(r);
-            assert(in.len == 0 || type == SMTP_EVENT_WAIT);
+            assert(in.len == 0 || type == SMTP_EVENT_WAIT); /* before the greeting, or TLS */
             if (type == SMTP_EVENT_CLOSE) {
                 r->closed = true;
                 r->reason = e.reason;
@@ -194,6 +340,18 @@ void rig_feed(struct rig *r, struct span in)
         else
             handle(r, &e);
     }
+}
+
+void rig_tls(struct rig *r)
+{
+    int rc;
+
+    if (!smtp_server_awaits_tls(r->s))
+        return;
+    rc = smtp_server_tls_started(r->s, r->now_ms);
+    assert(rc == BRANT_OK);
+    (void)rc;
+    smtp_server_offer(r->s, &r->offers.tls);
 }
 
 void rig_feed_str(struct rig *r, const char *text)

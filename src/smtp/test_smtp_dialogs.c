@@ -11,7 +11,7 @@
 
 enum { STEPS_MAX = 400, CUTS_MAX = 1500 };
 
-enum step_type { STEP_SEND, STEP_REPLY, STEP_CLOSE, STEP_STORED, STEP_BYTES };
+enum step_type { STEP_SEND, STEP_TLS, STEP_REPLY, STEP_CLOSE, STEP_STORED, STEP_BYTES };
 
 struct step {
     enum step_type type;
@@ -24,6 +24,9 @@ struct step {
 struct dialog {
     const char *name;
     struct smtp_server_config config;
+    struct rig_offers offers;
+    struct buf mechanisms[2]; /* of offers.clear and offers.tls */
+    bool engine_only, needs_engine;
     struct step steps[STEPS_MAX];
     size_t count;
     size_t sent; /* bytes of all SEND steps */
@@ -77,7 +80,13 @@ static bool set_field(struct smtp_server_config *c, struct span key, uint32_t va
         {"errors_max", &c->errors_max, NULL},
         {"refusals_max", &c->refusals_max, NULL},
         {"idle_commands_max", &c->idle_commands_max, NULL},
+        {"auth_failures_max", &c->auth_failures_max, NULL},
     };
+
+    if (span_eq_str(key, "auth_required")) {
+        c->auth_required = value;
+        return true;
+    }
 
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         if (!span_eq_str(key, fields[i].name))
@@ -91,6 +100,25 @@ static bool set_field(struct smtp_server_config *c, struct span key, uint32_t va
     return false;
 }
 
+/* "starttls", "auth PLAIN LOGIN", "xclient", or "refused": one more thing that is offered. */
+static bool read_offer(struct dialog *d, struct smtp_offer *offer, struct buf *mechanisms, struct span what)
+{
+    d->needs_engine = true;
+    if (span_eq_str(what, "starttls")) {
+        offer->starttls = true;
+    } else if (span_eq_str(what, "xclient")) {
+        offer->xclient = true;
+    } else if (span_eq_str(what, "refused")) {
+        d->offers.tls_refused = true;
+    } else if (span_starts(what, SPAN_LIT("auth "))) {
+        buf_append(mechanisms, span_from(what, 5));
+        offer->auth = buf_cstr(mechanisms);
+    } else {
+        return false;
+    }
+    return true;
+}
+
 static bool read_directive(struct dialog *d, struct span rest)
 {
     size_t space = span_find_byte(rest, ' ');
@@ -99,7 +127,11 @@ static bool read_directive(struct dialog *d, struct span rest)
     uint64_t number;
 
     if (span_eq_str(word, "only"))
-        return span_eq_str(value, "engine");
+        return d->engine_only = span_eq_str(value, "engine");
+    if (span_eq_str(word, "clear"))
+        return read_offer(d, &d->offers.clear, &d->mechanisms[0], value);
+    if (span_eq_str(word, "tls"))
+        return read_offer(d, &d->offers.tls, &d->mechanisms[1], value);
     if (span_eq_str(word, "role")) {
         d->config.role = SMTP_ROLE_LMTP;
         return span_eq_str(value, "lmtp");
@@ -169,6 +201,10 @@ static bool read_line(struct dialog *d, struct span s, int line)
         }
         return s.p[1] == ':' || s.p[1] == '!' || s.p[1] == '*';
     }
+    if (span_eq_str(s, "T: handshake")) {
+        step_add(d, STEP_TLS, line);
+        return true;
+    }
     if (span_eq_str(s, "S: close")) {
         step_add(d, STEP_CLOSE, line);
         d->closes = true;
@@ -201,6 +237,8 @@ static bool read_file(struct dialog *d, const char *path)
     char line[4096];
     bool ok = f != NULL;
 
+    buf_init(&d->mechanisms[0], sizeof line);
+    buf_init(&d->mechanisms[1], sizeof line);
     smtp_server_config_init(&d->config, "mx.brant.test");
     for (int n = 1; ok && fgets(line, sizeof line, f); n++) {
         line[strcspn(line, "\n")] = '\0';
@@ -213,6 +251,10 @@ static bool read_file(struct dialog *d, const char *path)
     for (size_t i = 0; i < d->count; i++)
         if (d->steps[i].type == STEP_SEND)
             d->sent += d->steps[i].bytes.len;
+    if (d->needs_engine && !d->engine_only) {
+        fprintf(stderr, "%s: what is offered can be set only for the bare engine\n", d->name);
+        ok = false;
+    }
     return ok && d->count > 0;
 }
 
@@ -304,6 +346,7 @@ static void check(const struct dialog *d, const struct step *step, const char *m
             fail(d, step, mode, "other bytes are stored");
         break;
     case STEP_SEND:
+    case STEP_TLS:
         break;
     }
 }
@@ -322,6 +365,14 @@ static void send_bytes(struct rig *r, struct span bytes, size_t piece, size_t *c
     }
 }
 
+static void send_step(struct rig *r, const struct step *step, size_t piece, size_t *cut)
+{
+    if (step->type == STEP_SEND)
+        send_bytes(r, buf_span(&step->bytes), piece, cut);
+    else if (step->type == STEP_TLS)
+        rig_tls(r);
+}
+
 static void greet(struct rig *r)
 {
     smtp_server_greet(r->s,
@@ -336,17 +387,17 @@ static void run(const struct dialog *d, const char *mode, size_t piece, size_t c
     size_t seen = 0;
 
     rig_init(&r, &d->config);
+    rig_offer(&r, &d->offers);
     if (d->steps[0].type != STEP_SEND)
         greet(&r);
     for (size_t i = 0; i < d->count && !stepwise; i++)
-        if (d->steps[i].type == STEP_SEND)
-            send_bytes(&r, buf_span(&d->steps[i].bytes), piece, &cut);
+        send_step(&r, &d->steps[i], piece, &cut);
     for (size_t i = 0; i < d->count; i++) {
         const struct step *step = &d->steps[i];
         struct span unread;
 
-        if (step->type == STEP_SEND && stepwise) {
-            send_bytes(&r, buf_span(&step->bytes), piece, &cut);
+        if (step->type <= STEP_TLS && stepwise) {
+            send_step(&r, step, piece, &cut);
             continue;
         }
         if (!stepwise && step->type != STEP_REPLY)
@@ -391,6 +442,8 @@ static size_t run_file(const char *folder, const char *name)
         buf_done(&d->steps[i].bytes);
         free(d->steps[i].pattern);
     }
+    buf_done(&d->mechanisms[0]);
+    buf_done(&d->mechanisms[1]);
     free(d);
     return runs;
 }

@@ -201,6 +201,55 @@ static void test_received(void **state)
                                       "\tThu, 1 Jan 1970 00:00:00 +0000\r\n");
 }
 
+/* RFC 3848 and RFC 6531 4.3, every word of them. */
+static void test_received_with(void **state)
+{
+    static const struct {
+        const char *word;
+        bool lmtp, extended, tls, authenticated, smtputf8;
+    } words[] = {
+        {"SMTP", 0, 0, 0, 0, 0},       {"ESMTP", 0, 1, 0, 0, 0},      {"ESMTPA", 0, 1, 0, 1, 0},
+        {"ESMTPS", 0, 1, 1, 0, 0},     {"ESMTPSA", 0, 1, 1, 1, 0},    {"LMTP", 1, 1, 0, 0, 0},
+        {"LMTPA", 1, 1, 0, 1, 0},      {"LMTPS", 1, 1, 1, 0, 0},      {"LMTPSA", 1, 1, 1, 1, 0},
+        {"UTF8SMTP", 0, 1, 0, 0, 1},   {"UTF8SMTPA", 0, 1, 0, 1, 1},  {"UTF8SMTPS", 0, 1, 1, 0, 1},
+        {"UTF8LMTP", 1, 1, 0, 0, 1},   {"UTF8LMTPA", 1, 1, 0, 1, 1},  {"UTF8LMTPS", 1, 1, 1, 0, 1},
+        {"UTF8SMTPSA", 0, 1, 1, 1, 1}, {"UTF8LMTPSA", 1, 1, 1, 1, 1}, {"SMTP", 0, 0, 1, 0, 0},
+    };
+    char expect[64];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        struct smtp_received r = {.hostname = "h",
+                                  .lmtp = words[i].lmtp,
+                                  .extended = words[i].extended,
+                                  .tls = words[i].tls,
+                                  .authenticated = words[i].authenticated,
+                                  .smtputf8 = words[i].smtputf8,
+                                  .id = SPAN_LIT("1")};
+
+        snprintf(expect, sizeof expect, "\tby h with %s id 1;", words[i].word);
+        assert_non_null(strstr(received(&r), expect));
+    }
+}
+
+static void test_received_tls(void **state)
+{
+    struct smtp_received r = {.hostname = "h",
+                              .extended = true,
+                              .tls = true,
+                              .tls_text = SPAN_LIT("TLSv1.3 TLS_AES_256_GCM_SHA384"),
+                              .id = SPAN_LIT("1")};
+
+    (void)state;
+    assert_string_equal(received(&r), "Received: from localhost\r\n"
+                                      "\tby h with ESMTPS (TLSv1.3 TLS_AES_256_GCM_SHA384)\r\n"
+                                      "\tid 1;\r\n\tThu, 1 Jan 1970 00:00:00 +0000\r\n");
+    r.tls_text = SPAN_LIT("x) (y\r\n z");
+    assert_non_null(strstr(received(&r), " with ESMTPS (x? ?y???z)\r\n\tid 1;"));
+    r.tls = false;
+    assert_non_null(strstr(received(&r), " with ESMTP id 1;"));
+}
+
 /* Whatever the peer says, the field stays one field: a CRLF is always followed by a tab, except the last. */
 static void test_received_injection(void **state)
 {
@@ -244,11 +293,12 @@ static void test_return_path(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_params),      cmocka_unit_test(test_params_refused),
-        cmocka_unit_test(test_every_byte),  cmocka_unit_test(test_xtext),
-        cmocka_unit_test(test_reply),       cmocka_unit_test(test_reply_many_lines),
-        cmocka_unit_test(test_reply_full),  cmocka_unit_test(test_date),
-        cmocka_unit_test(test_received),    cmocka_unit_test(test_received_injection),
+        cmocka_unit_test(test_params),        cmocka_unit_test(test_params_refused),
+        cmocka_unit_test(test_every_byte),    cmocka_unit_test(test_xtext),
+        cmocka_unit_test(test_reply),         cmocka_unit_test(test_reply_many_lines),
+        cmocka_unit_test(test_reply_full),    cmocka_unit_test(test_date),
+        cmocka_unit_test(test_received),      cmocka_unit_test(test_received_injection),
+        cmocka_unit_test(test_received_with), cmocka_unit_test(test_received_tls),
         cmocka_unit_test(test_return_path),
     };
 

@@ -39,10 +39,10 @@ static int set_address(struct value v, struct ip_addr *ret)
 {
     static const struct span prefix = {(const uint8_t *)"IPV6:", 5};
     bool v6 = span_starts_nocase(v.text, prefix);
+    struct span text = span_from(v.text, v6 ? prefix.len : 0);
     struct ip_addr a;
 
-    if (ip_parse(v6 ? span_from(v.text, prefix.len) : v.text, &a) ||
-        (span_find_byte(v.text, ':') != SPAN_NPOS) != v6)
+    if (ip_parse(text, &a) || (span_find_byte(text, ':') != SPAN_NPOS) != v6)
         return BRANT_ESYNTAX;
     a.port = ret->port;
     *ret = a;
