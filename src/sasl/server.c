@@ -4,7 +4,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-/* How one mechanism takes its response number x->step (from 0). MALFORMED needs no more than that. */
+/* How one mechanism takes response number x->step, from 0. */
 struct mechanism {
     const char *name;
     enum sasl_mechanism bit;
@@ -134,25 +134,23 @@ enum sasl_event_type sasl_server_step(struct sasl_server *x, bool has_response, 
                                       struct sasl_event *ret)
 {
     const struct mechanism *m = find(x->mechanism);
+    enum sasl_event_type type = SASL_MALFORMED;
+    bool ended = !m || x->over || (x->begun && !has_response);
 
-    *ret = (struct sasl_event){.type = SASL_MALFORMED};
-    if (!m || response.len > SASL_MESSAGE_BYTES_MAX)
-        return ret->type;
-    if (!has_response && x->prompted)
-        return ret->type;
-    x->prompted = true;
-    if (!has_response) {
-        ret->type = SASL_CHALLENGE;
+    *ret = (struct sasl_event){0};
+    x->begun = true;
+    if (!ended && !has_response) {
+        type = SASL_CHALLENGE;
         ret->challenge = span_str(m->prompt);
-        return ret->type;
+    } else if (!ended && response.len <= SASL_MESSAGE_BYTES_MAX) {
+        type = m->take(x, response, ret);
+        x->step++;
     }
-    ret->type = m->take(x, response, ret);
-    x->step++;
-    if (ret->type == SASL_MALFORMED)
-        *ret = (struct sasl_event){.type = SASL_MALFORMED};
-    if (ret->type != SASL_CHALLENGE && ret->type != SASL_SCRAM_FIRST && ret->type != SASL_SCRAM_FINAL)
-        x->mechanism = 0; /* the last event; spans may point to user, which stays until the end */
-    return ret->type;
+    if (type == SASL_MALFORMED)
+        *ret = (struct sasl_event){0};
+    x->over = type != SASL_CHALLENGE && type != SASL_SCRAM_FIRST && type != SASL_SCRAM_FINAL;
+    ret->type = type;
+    return type;
 }
 
 void sasl_server_end(struct sasl_server *x)

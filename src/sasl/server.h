@@ -65,8 +65,8 @@ struct sasl_event {
 /* One exchange; the caller's memory. {0} is none. */
 struct sasl_server {
     enum sasl_mechanism mechanism; /* 0: no exchange */
+    bool begun, over;              /* there was a first step, a last event */
     uint8_t step;                  /* how many responses were taken */
-    bool prompted;                 /* there was a first step */
     size_t user_len;               /* LOGIN */
     uint8_t user[SASL_NAME_BYTES_MAX];
 };
