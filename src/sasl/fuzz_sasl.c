@@ -35,6 +35,7 @@ static void check_first(struct span message)
     struct scram_client_first f;
     _cleanup_buf_ struct buf out;
 
+    buf_init(&out, SCRAM_MESSAGE_BYTES_MAX);
     if (scram_client_first_parse(message, &f) != SCRAM_OK)
         return;
     assert(inside(f.user, message) && inside(f.authzid, message) && inside(f.nonce, message));
@@ -45,7 +46,6 @@ static void check_first(struct span message)
     check_name(f.user);
     if (f.authzid.len)
         check_name(f.authzid);
-    buf_init(&out, SCRAM_MESSAGE_BYTES_MAX);
     assert(scram_server_first_compose(&out, f.nonce, SPAN_LIT("nonce"), SPAN_LIT("salt"), 4096) == BRANT_OK);
 }
 

@@ -11,7 +11,7 @@
 
 #include "smtp/rig.h"
 
-enum { SEQUENCES = 1500, LENGTH = 14 };
+enum { SEQUENCES = 4000, LENGTH = 14 };
 
 enum command {
     EHLO,
@@ -36,12 +36,19 @@ enum command {
     NOOP,
     VRFY,
     UNKNOWN,
+    STARTTLS,
+    AUTH,
+    AUTH_WRONG,
+    AUTH_CANCEL,
+    AUTH_NONSENSE,
+    XCLIENT,
+    XCLIENT_BAD,
     COMMANDS
 };
 
 static const struct {
     const char *text;
-    const char *body; /* after a 354 */
+    const char *body; /* after a 354 or 334 */
 } TEXTS[COMMANDS] = {
     [EHLO] = {"EHLO client.example\r\n", NULL},
     [HELO_BAD] = {"EHLO a b\r\n", NULL},
@@ -65,17 +72,33 @@ static const struct {
     [NOOP] = {"NOOP\r\n", NULL},
     [VRFY] = {"VRFY \xe7\x88\xb1\r\n", NULL},
     [UNKNOWN] = {"FOO\r\n", NULL},
+    [STARTTLS] = {"STARTTLS\r\n", NULL},
+    [AUTH] = {"AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n", NULL}, /* \0alice\0secret */
+    [AUTH_WRONG] = {"AUTH LOGIN YWxpY2U=\r\n", "d3Jvbmc=\r\n"},
+    [AUTH_CANCEL] = {"AUTH PLAIN\r\n", "*\r\n"},
+    [AUTH_NONSENSE] = {"AUTH PLAIN\r\n", "MAIL FROM:<evil@b.example>\r\n"},
+    [XCLIENT] = {"XCLIENT NAME=a.example ADDR=192.0.2.1\r\n", NULL},
+    [XCLIENT_BAD] = {"XCLIENT NAME=a.example ADDR=192.0.2.1 LOGIN=alice\r\n", NULL},
 };
 
 struct model {
     bool hello, open, tried, bdat, no_data, rejected;
+    bool required, tls, authenticated;
     bool headers_over; /* a line that is no header field came, so Received no longer counts */
     unsigned recipients;
 };
 
 static void over(struct model *m)
 {
-    *m = (struct model){.hello = m->hello};
+    *m = (struct model){
+        .hello = m->hello, .required = m->required, .tls = m->tls, .authenticated = m->authenticated};
+}
+
+/* The client is a stranger again. */
+static void begin_again(struct model *m)
+{
+    over(m);
+    m->hello = m->authenticated = false;
 }
 
 /* The reply to the end of a good message. */
@@ -147,10 +170,50 @@ static int model_bdat(struct model *m, enum command c)
     return c == BDAT_LAST ? finish(m) : 250;
 }
 
+static int model_starttls(struct model *m)
+{
+    if (m->tls || !m->hello || m->open)
+        return 503;
+    begin_again(m);
+    m->tls = true;
+    return 220;
+}
+
+static int model_auth(struct model *m, enum command c, int *ret_second)
+{
+    if (!m->hello || m->authenticated || m->open)
+        return 503;
+    m->authenticated = c == AUTH;
+    if (c == AUTH)
+        return 235;
+    *ret_second = c == AUTH_WRONG ? 535 : 501;
+    return 334;
+}
+
+static int model_xclient(struct model *m, enum command c)
+{
+    if (m->open)
+        return 503;
+    if (c == XCLIENT_BAD)
+        return 501;
+    begin_again(m);
+    return 220;
+}
+
 static int model_step(struct model *m, enum command c, int *ret_second)
 {
     *ret_second = 0;
     switch (c) {
+    case STARTTLS:
+        return model_starttls(m);
+    case AUTH:
+    case AUTH_WRONG:
+    case AUTH_CANCEL:
+    case AUTH_NONSENSE:
+        return model_auth(m, c, ret_second);
+    case XCLIENT:
+    case XCLIENT_BAD:
+        return model_xclient(m, c);
     case EHLO:
         over(m);
         m->hello = true;
@@ -182,6 +245,8 @@ static int model_step(struct model *m, enum command c, int *ret_second)
         return model_data(m, c, ret_second);
     if (m->open)
         return 503;
+    if (m->required && !m->authenticated)
+        return 530;
     if (c != MAIL)
         return c == MAIL_BLOCKED ? 550 : c == MAIL_SYNTAX ? 501 : 552;
     m->open = true;
@@ -204,7 +269,15 @@ static void send_big(struct rig *r)
     rig_feed_str(r, ".\r\n");
 }
 
-/* Sends one command, and its body after a 354; checks both replies against the model. */
+/* With a whole session and half a line in clear before it. */
+static void handshake(struct rig *r)
+{
+    rig_feed_str(r, "EHLO evil.example\r\nMAIL FROM:<evil@b.example>\r\nRCPT TO:<alice@brant.test>\r\nNO");
+    assert_string_equal(rig_replies(r), "");
+    rig_tls(r);
+}
+
+/* Sends one command, and its body after a 354 or 334; checks both replies against the model. */
 static void step(struct rig *r, struct model *m, enum command c)
 {
     int second, first = model_step(m, c, &second);
@@ -214,6 +287,8 @@ static void step(struct rig *r, struct model *m, enum command c)
     for (int i = 0; c == BDAT_BIG && i < 1001; i++)
         rig_feed_str(r, "x");
     assert_int_equal(reply_code(r), first);
+    if (c == STARTTLS && first == 220)
+        handshake(r);
     if (second) {
         if (c == DATA_BIG)
             send_big(r);
@@ -224,20 +299,27 @@ static void step(struct rig *r, struct model *m, enum command c)
     assert_int_equal(r->stored_count - stored, second == 250 || (c == BDAT_LAST && first == 250));
     assert_int_equal(r->in_transaction, m->open);
     assert_int_equal(smtp_server_recipients(r->s), m->recipients);
+    assert_int_equal(smtp_server_authenticated(r->s), m->authenticated);
+    assert_int_equal(smtp_server_tls(r->s), m->tls);
+    assert_int_equal(smtp_server_helo(r->s).len > 0, m->hello);
     assert_false(r->closed);
 }
 
-static void replay(const enum command *sequence, size_t len, enum command probe)
+static void replay(const enum command *sequence, size_t len, enum command probe, bool required)
 {
+    static const struct smtp_offer offer = {true, "PLAIN LOGIN", true};
+    const struct rig_offers offers = {.clear = offer, .tls = offer};
     struct smtp_server_config c;
-    struct model m = {0};
+    struct model m = {.required = required};
     struct rig r;
 
     smtp_server_config_init(&c, "mx.brant.test");
     c.message_bytes_max = 1000;
     c.received_max = 2;
-    c.errors_max = c.refusals_max = c.idle_commands_max = c.messages_max = 1000;
+    c.errors_max = c.refusals_max = c.idle_commands_max = c.messages_max = c.auth_failures_max = 1000;
+    c.auth_required = required;
     rig_init(&r, &c);
+    rig_offer(&r, &offers);
     smtp_server_greet(r.s, r.now_ms);
     rig_feed(&r, SPAN_NONE);
     rig_replies(&r);
@@ -249,12 +331,13 @@ static void replay(const enum command *sequence, size_t len, enum command probe)
 
 static void test_model(void **state)
 {
-    static const enum command probes[] = {MAIL, RCPT, DATA, BDAT, BDAT_LAST};
+    static const enum command probes[] = {MAIL, RCPT, DATA, BDAT, BDAT_LAST, AUTH, STARTTLS};
     uint32_t seed = 20260101;
 
     (void)state;
     for (int n = 0; n < SEQUENCES; n++) {
         enum command sequence[LENGTH];
+        bool required = n % 3 == 0;
         size_t len = 0;
 
         while (len < LENGTH) {
@@ -263,13 +346,14 @@ static void test_model(void **state)
             /* steer half of the steps towards a transaction, else few sequences get there */
             if ((seed >> 20) % 2)
                 sequence[len] = len == 0                ? EHLO
+                                : len == 1 && required  ? AUTH
                                 : (seed >> 21) % 3 == 0 ? MAIL
                                 : (seed >> 21) % 3 == 1 ? RCPT
                                                         : BDAT;
             len++;
             for (size_t p = 0; p < sizeof probes / sizeof *probes; p++)
-                if ((n + (int)len) % 5 == (int)p || len == LENGTH)
-                    replay(sequence, len, probes[p]);
+                if ((n + (int)len) % 7 == (int)p || len == LENGTH)
+                    replay(sequence, len, probes[p], required);
         }
     }
 }
@@ -286,12 +370,19 @@ static void test_known_leaks(void **state)
         {EHLO, MAIL, RCPT, BDAT, DATA, BDAT_LAST},
         {EHLO, MAIL, RCPT, BDAT, EHLO, BDAT_LAST},
         {EHLO, MAIL, RCPT, HELO_BAD, DATA, MAIL},
+        {EHLO, AUTH, STARTTLS, MAIL, EHLO, MAIL},
+        {EHLO, AUTH, MAIL, STARTTLS, RSET, STARTTLS},
+        {EHLO, STARTTLS, EHLO, AUTH, XCLIENT, EHLO},
+        {EHLO, AUTH_WRONG, MAIL, AUTH_CANCEL, AUTH, MAIL},
+        {EHLO, MAIL, RCPT, AUTH, XCLIENT, STARTTLS},
+        {XCLIENT_BAD, EHLO, AUTH_NONSENSE, AUTH, MAIL, RCPT},
     };
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (enum command probe = 0; probe < COMMANDS; probe++)
-            replay(cases[i], 6, probe);
+            for (int required = 0; required < 2; required++)
+                replay(cases[i], 6, probe, required);
 }
 
 int main(void)
