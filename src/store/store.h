@@ -160,16 +160,18 @@ struct store_rcpt {
     uint32_t entries; /* made for this recipient; 0 when an earlier one already reached the same mailboxes */
 };
 
-/* STORE_OP_COMMIT: one message for all its recipients, all or nothing (`each`: a recipient that can't be
- * resolved gets its result, the others the message; BRANT_ETRYLATER when nobody is left). With a `submitter`
- * recipients that are not local become rows of the queue, in the same record; without one they are refused.
- * When the submitter's account has STORE_ACCOUNT_SENT_COPY, the same record also puts a copy, \Seen, into its
- * Sent mailbox, which is made first where it is missing. An account reached by several
- * recipients gets one copy. Quota is not asked here: that was decided by store_resolve (rule 3 of DESIGN §3).
- * BRANT_OK: durable and in the mailboxes. BRANT_ETRYLATER: a recipient can't be resolved any more, or the
- * store is busy; nothing was stored. BRANT_ENOSPACE: below the reserve. BRANT_ELIMIT: the expansion is over
- * STORE_EXPANSION_MAX or a field over its maximum. BRANT_ESTATE: the body is not finished.
- * An id that was committed before answers BRANT_OK with `duplicate`, and nothing is stored twice. */
+/* STORE_OP_COMMIT: one message for all its recipients, all or nothing. With `each` a recipient that can't be
+ * resolved gets its result, one of store_resolve, and is left out of the envelope; the others get the
+ * message, and it is BRANT_ETRYLATER when nobody is left. With a `submitter` recipients that are not local
+ * become rows of the queue, in the same record; without one they are refused. When the submitter's account
+ * has STORE_ACCOUNT_SENT_COPY, the same record also puts a copy, \Seen, into its Sent mailbox, which is made
+ * first where it is missing, and whatever the quota says. An account reached by several recipients gets one
+ * copy, an address elsewhere one row. Quota is not asked here: that was decided by store_resolve (rule 3 of
+ * DESIGN §3). BRANT_OK: durable and in the mailboxes. BRANT_ETRYLATER: a recipient can't be resolved any
+ * more, the submitter's account is gone or disabled, or the store is busy; nothing was stored.
+ * BRANT_ENOSPACE: below the reserve. BRANT_ELIMIT: the expansion is over STORE_EXPANSION_MAX or a field over
+ * its maximum. BRANT_ESTATE: the body is not finished. An id that was committed before answers BRANT_OK with
+ * `duplicate`, and nothing is stored twice; results of single recipients are not remembered. */
 struct store_commit {
     uint8_t id[16];
     uint8_t session[16];
@@ -196,7 +198,7 @@ struct store_commit {
  * `unless_filed` and the server has filed a copy of the same submission there (same Message-ID, same
  * content_sum, within the last seven days, still there), nothing is stored and the answer is that copy's UID
  * with `filed`. BRANT_ENOTFOUND: no such account or mailbox. BRANT_EREFUSED: over quota. BRANT_ENOSPACE,
- * BRANT_ELIMIT, BRANT_ESTATE as COMMIT. */
+ * BRANT_ELIMIT, BRANT_ESTATE as COMMIT. The body is consumed, as by a commit. */
 struct store_append {
     uint64_t account, mailbox; /* 0: the INBOX */
     uint8_t session[16];
@@ -468,11 +470,12 @@ void store_message_close(struct store_message *m);
 
 /* The queue: a row for each recipient elsewhere whose fate is open, in order of message and recipient, behind
  * the row named. address: of the sender, of the recipient, or "@domain" of a recipient; empty: all. Until
- * there is a relay every row is STORE_QUEUE_HELD. Strings live in the arena. */
+ * there is a relay every row is STORE_QUEUE_HELD. Strings live in the arena; BRANT_ELIMIT: it is full.
+ * Addresses are compared without regard to case. Fewer rows than max: there are no more. docs/queue.md. */
 enum store_queue_state { STORE_QUEUE_HELD = 1 };
 struct store_queue_row {
     uint64_t message;
-    uint32_t recipient; /* index in the envelope */
+    uint32_t recipient; /* index in the envelope, without those that `each` left out */
     uint8_t commit[16];
     uint8_t state;    /* enum store_queue_state */
     uint64_t account; /* the submitter */

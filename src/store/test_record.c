@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "store/record.h"
+#include "store/testing_old.h"
 
 static union record sample(struct record_recipient *recipient, struct record_prefix *prefix,
                            struct record_entry *entry, struct record_box *box)
@@ -28,41 +29,6 @@ static union record sample(struct record_recipient *recipient, struct record_pre
                                       .body_kind = RECORD_BODY_INLINE,
                                       .body_bytes = 4}};
 }
-
-/* As brant wrote them before there was a version 2. */
-// clang-format off
-static const uint8_t account_1[] = {
-    0x7a, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x10, 0x00, 0x00,
-    0x00, 0x61, 0x6c, 0x69, 0x63, 0x65, 0x40, 0x62, 0x72, 0x61, 0x6e, 0x74, 0x2e, 0x74, 0x65, 0x73,
-    0x74, 0x03, 0x00, 0x00, 0x00, 0xe8, 0x03, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-    0x00, 0x00, 0x00, 0x00, 0x00, 0x7b, 0x68, 0xe5, 0xcf, 0x8b, 0x01, 0x00, 0x00, 0x0b, 0x00, 0x00,
-    0x00, 0x24, 0x61, 0x72, 0x67, 0x6f, 0x6e, 0x32, 0x69, 0x64, 0x24, 0x78, 0x01, 0x00, 0x00, 0x00,
-    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-    0x00, 0x05, 0x00, 0x00, 0x00, 0x49, 0x4e, 0x42, 0x4f, 0x58, 0x00, 0xf1, 0x53, 0x65, 0x01, 0x00,
-    0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-};
-
-static const uint8_t message_1[] = {
-    0x0a, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x02, 0x03,
-    0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13,
-    0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f, 0x7b, 0x68, 0xe5, 0xcf,
-    0x8b, 0x01, 0x00, 0x00, 0x09, 0x00, 0x00, 0x00, 0x31, 0x39, 0x32, 0x2e, 0x30, 0x2e, 0x32, 0x2e,
-    0x31, 0x05, 0x00, 0x00, 0x00, 0x45, 0x53, 0x4d, 0x54, 0x50, 0x06, 0x00, 0x00, 0x00, 0x63, 0x6c,
-    0x69, 0x65, 0x6e, 0x74, 0x00, 0x00, 0x00, 0x00, 0x0a, 0x00, 0x00, 0x00, 0x3c, 0x31, 0x40, 0x61,
-    0x2e, 0x74, 0x65, 0x73, 0x74, 0x3e, 0x03, 0x00, 0x00, 0x00, 0x78, 0x79, 0x7a, 0x01, 0x00, 0x00,
-    0x00, 0x08, 0x00, 0x00, 0x00, 0x61, 0x40, 0x62, 0x2e, 0x74, 0x65, 0x73, 0x74, 0x01, 0x00, 0x00,
-    0x00, 0x03, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-    0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00, 0x04, 0x00, 0x00,
-    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x07, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-    0x00, 0x7b, 0x68, 0xe5, 0xcf, 0x8b, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00,
-    0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-    0x00, 0x04, 0x00, 0x00, 0x00, 0x04, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x04, 0x00,
-    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x50, 0x0d,
-    0x0a, 0x62, 0x6f, 0x64, 0x79,
-};
-// clang-format on
 
 static int decode_version(uint16_t type, uint16_t version, struct span payload, uint64_t total,
                           union record *ret, size_t *ret_len)
@@ -217,11 +183,132 @@ static void scram_keys(void **state)
     assert_int_equal(decode(RECORD_ACCOUNT, buf_span(&out), out.len, &got, &len), BRANT_ESYNTAX);
 }
 
+/* A submission: rows of the queue, and an entry that no recipient made. */
+static void submission(void **state)
+{
+    struct record_recipient recipient;
+    struct record_prefix prefix;
+    struct record_entry entry;
+    struct record_box box;
+    struct record_queued queued = {.recipient = 0, .state = RECORD_QUEUE_HELD};
+    union record rec = sample(&recipient, &prefix, &entry, &box), got;
+    _cleanup_buf_ struct buf out;
+    size_t len;
+
+    (void)state;
+    buf_init(&out, 4096);
+    rec.message.tls = SPAN_LIT("TLSv1.3");
+    rec.message.submitter = 9;
+    rec.message.content_sum[15] = 8;
+    rec.message.queue = &queued;
+    rec.message.queue_count = 1;
+    entry.recipient = RECORD_NO_RECIPIENT;
+    assert_int_equal(record_encode(&out, RECORD_MESSAGE, &rec), BRANT_OK);
+    assert_int_equal(decode(RECORD_MESSAGE, buf_span(&out), out.len + 7, &got, &len), BRANT_OK);
+    assert_true(span_eq_str(got.message.tls, "TLSv1.3"));
+    assert_int_equal(got.message.submitter, 9);
+    assert_int_equal(got.message.content_sum[15], 8);
+    assert_int_equal(got.message.queue_count, 1);
+    assert_int_equal(got.message.entries[0].recipient, RECORD_NO_RECIPIENT);
+    for (size_t cut = 0; cut < out.len; cut++)
+        assert_int_not_equal(decode(RECORD_MESSAGE, span_sub(buf_span(&out), 0, cut), cut, &got, &len),
+                             BRANT_OK);
+    for (int wrong = 0; wrong < 5; wrong++) {
+        queued = (struct record_queued){.recipient = wrong == 0, .state = 1, .variant = wrong == 1};
+        if (wrong == 2)
+            queued.state = RECORD_QUEUE_REMOVED;
+        if (wrong == 3)
+            queued.state = RECORD_QUEUE_HELD + 1;
+        entry.recipient = wrong == 4; /* there is only recipient 0 */
+        buf_reset(&out);
+        assert_int_equal(record_encode(&out, RECORD_MESSAGE, &rec), BRANT_OK);
+        assert_int_equal(decode(RECORD_MESSAGE, buf_span(&out), out.len + 7, &got, &len), BRANT_ESYNTAX);
+    }
+}
+
+static void queue_rows(void **state)
+{
+    struct record_queue_row rows[2] = {{.message = 7,
+                                        .recipient = 1,
+                                        .state = RECORD_QUEUE_HELD,
+                                        .size = 99,
+                                        .account = 3,
+                                        .sender = SPAN_LIT("a@b.test"),
+                                        .address = SPAN_LIT("c@d.test")},
+                                       {.message = 8}};
+    union record rec = {.queue = {.rows = rows, .rows_count = 2}}, got;
+    _cleanup_buf_ struct buf out;
+    size_t len;
+
+    (void)state;
+    buf_init(&out, 4096);
+    assert_int_equal(record_encode(&out, RECORD_QUEUE, &rec), BRANT_OK);
+    assert_int_equal(decode(RECORD_QUEUE, buf_span(&out), out.len, &got, &len), BRANT_OK);
+    assert_int_equal(got.queue.rows[0].size, 99);
+    assert_true(span_eq_str(got.queue.rows[0].address, "c@d.test"));
+    assert_int_equal(got.queue.rows[1].state, RECORD_QUEUE_REMOVED);
+    assert_int_equal(decode(RECORD_QUEUE, buf_span(&out), out.len + 1, &got, &len), BRANT_ESYNTAX);
+    for (size_t cut = 0; cut < out.len; cut++)
+        assert_int_not_equal(decode(RECORD_QUEUE, span_sub(buf_span(&out), 0, cut), cut, &got, &len),
+                             BRANT_OK);
+    rows[0].state = RECORD_QUEUE_HELD + 1;
+    buf_reset(&out);
+    assert_int_equal(record_encode(&out, RECORD_QUEUE, &rec), BRANT_OK);
+    assert_int_equal(decode(RECORD_QUEUE, buf_span(&out), out.len, &got, &len), BRANT_ESYNTAX);
+}
+
+/* The largest of each kind can be written and read. */
+static void largest(void **state)
+{
+    static char text[RECORD_STRUCTURE_MAX];
+    struct span address = span_make(text, RECORD_ADDRESS_MAX);
+    struct arena arena, decoded;
+    _cleanup_buf_ struct buf out;
+    union record rec = {0}, got;
+    size_t len;
+
+    (void)state;
+    memset(text, 'x', sizeof text);
+    buf_init(&out, 2 * RECORD_FIELDS_MAX);
+    arena_init(&arena, RECORD_ARENA_BYTES);
+    arena_init(&decoded, RECORD_ARENA_BYTES);
+    rec.message.structure = span_make(text, sizeof text);
+    rec.message.recipients = arena_array(&arena, RECORD_RECIPIENTS_MAX, sizeof *rec.message.recipients);
+    rec.message.queue = arena_array(&arena, RECORD_RECIPIENTS_MAX, sizeof *rec.message.queue);
+    rec.message.entries = arena_array(&arena, RECORD_ENTRIES_MAX, sizeof *rec.message.entries);
+    rec.message.boxes = arena_array(&arena, RECORD_ENTRIES_MAX, sizeof *rec.message.boxes);
+    rec.message.prefixes = arena_array(&arena, RECORD_VARIANTS_MAX, sizeof *rec.message.prefixes);
+    rec.message.recipients_count = rec.message.queue_count = RECORD_RECIPIENTS_MAX;
+    rec.message.entries_count = rec.message.boxes_count = RECORD_ENTRIES_MAX;
+    rec.message.prefixes_count = RECORD_VARIANTS_MAX;
+    for (uint32_t i = 0; i < RECORD_RECIPIENTS_MAX; i++) {
+        rec.message.recipients[i].address = address;
+        rec.message.queue[i] = (struct record_queued){.recipient = i, .state = RECORD_QUEUE_HELD};
+    }
+    assert_int_equal(record_encode(&out, RECORD_MESSAGE, &rec), BRANT_OK);
+    assert_int_equal(record_decode(RECORD_MESSAGE, record_version(RECORD_MESSAGE), buf_span(&out), out.len,
+                                   &decoded, &got, &len),
+                     BRANT_OK);
+    rec = (union record){0};
+    rec.queue.rows = arena_array(&arena, RECORD_RECIPIENTS_MAX, sizeof *rec.queue.rows);
+    rec.queue.rows_count = RECORD_RECIPIENTS_MAX;
+    for (uint32_t i = 0; i < RECORD_RECIPIENTS_MAX; i++)
+        rec.queue.rows[i] = (struct record_queue_row){.sender = address, .address = address};
+    buf_reset(&out);
+    assert_int_equal(record_encode(&out, RECORD_QUEUE, &rec), BRANT_OK);
+    arena_reset(&decoded);
+    assert_int_equal(record_decode(RECORD_QUEUE, 1, buf_span(&out), out.len, &decoded, &got, &len), BRANT_OK);
+    arena_done(&arena);
+    arena_done(&decoded);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(round_trip), cmocka_unit_test(limits),
-                                       cmocka_unit_test(version_1_account),
-                                       cmocka_unit_test(version_1_message), cmocka_unit_test(scram_keys)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(round_trip),        cmocka_unit_test(limits),
+        cmocka_unit_test(version_1_account), cmocka_unit_test(version_1_message),
+        cmocka_unit_test(scram_keys),        cmocka_unit_test(submission),
+        cmocka_unit_test(queue_rows),        cmocka_unit_test(largest)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

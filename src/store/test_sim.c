@@ -1,375 +1,26 @@
 /* The store on a simulated disk, with crashes: seeded, single-threaded, against a model.
  *
  * Acknowledged is present exactly once with exactly its bytes; unanswered is present once or not at all, in
- * all its mailboxes or none; a UID never means two messages; quota is exact; after every recovery the index
- * equals one made anew from the journal.
+ * all its mailboxes and rows of the queue or none; a UID never means two messages; quota is exact; a copy
+ * that was filed is recognised; after every recovery the index equals one made anew from the journal.
  *
  *   SIM_SEEDS  how many seeds (default 100)      SIM_FIRST  the first of them (default 1)
  *   SIM_SEED   only this one                     SIM_LOG    tell what happens
  * Seeds that failed once stand in tests/sim-seeds.txt and are always played first. */
-#include <stdio.h>
-#include <stdlib.h>
-
-#include "store/testing.h"
-
-enum { USERS = 5, ALIASES = 3, MESSAGES = 2000, UIDS = 2000, ROUNDS = 50, FLIGHT = 5 };
-
-struct copy {
-    uint64_t account;
-    uint32_t uid; /* 0: not seen yet */
-    uint64_t flags, new_flags;
-    bool flags_doubt, gone, gone_doubt, seen;
-};
-
-struct message {
-    uint32_t size;
-    bool stored, doubt;
-    size_t copy_count;
-    struct copy copies[USERS];
-};
-
-struct user {
-    uint64_t account; /* 0: there is none */
-    uint64_t quota;
-    uint32_t owner[UIDS]; /* number of the message that has this UID */
-};
-
-struct flight { /* one operation under way */
-    struct store_op op;
-    bool answered;
-    uint32_t number;  /* COMMIT: of the message */
-    size_t user;      /* account and change operations */
-    uint32_t uids[8]; /* change operations */
-    uint64_t flags;
-    char text[2][64];
-    struct store_rcpt rcpts[2];
-    struct span prefix;
-    char prefix_text[32];
-    uint8_t *body;
-};
-
-struct sim {
-    struct bench b;
-    uint64_t seed, random;
-    bool log;
-    struct user users[USERS];
-    unsigned alias_users[ALIASES]; /* bit by bit: the users it leads to, whether they exist now or not */
-    struct message *messages;      /* by number, from 1 */
-    uint32_t count;
-    struct flight flights[FLIGHT];
-    size_t flying;
-    const char *failure;
-    unsigned crashes, rebuilds;
-    bool torn; /* records of a torn batch are reported as lost from then on */
-};
-
-static uint64_t rnd(struct sim *s, uint64_t below)
-{
-    s->random = s->random * 6364136223846793005u + 1442695040888963407u;
-    return (s->random >> 33) % below;
-}
-
-static bool failed(struct sim *s, const char *why)
-{
-    if (!s->failure)
-        s->failure = why;
-    return false;
-}
-
-static uint8_t body_byte(uint32_t number, uint32_t i)
-{
-    return (uint8_t)(number * 31 + i * 7 + i / 253);
-}
-
-static void user_address(char out[64], size_t user)
-{
-    (void)snprintf(out, 64, "u%zu@sim.test", user);
-}
-
-/* ---- Operations
- * ------------------------------------------------------------------------------------------------ */
-
-static void flown(struct store_op *op)
-{
-    ((struct flight *)op->ctx)->answered = true;
-}
-
-static struct flight *fly(struct sim *s, enum store_op_kind kind)
-{
-    struct flight *f = &s->flights[s->flying++];
-
-    memset(f, 0, sizeof *f);
-    f->op.kind = kind;
-    f->op.done = flown;
-    f->op.ctx = f;
-    return f;
-}
-
-static void copy_to(const struct sim *s, struct message *m, size_t user)
-{
-    uint64_t account = s->users[user].account;
-
-    for (size_t i = 0; i < m->copy_count; i++) {
-        if (m->copies[i].account == account)
-            return;
-    }
-    if (account)
-        m->copies[m->copy_count++] = (struct copy){.account = account};
-}
-
-/* One recipient: an account by its name, with a detail, or through an alias. False: it would reach nobody. */
-static bool pick_rcpt(struct sim *s, char out[64], struct message *m)
-{
-    size_t user = (size_t)rnd(s, USERS), alias = (size_t)rnd(s, ALIASES), before = m->copy_count;
-    bool reaches = s->users[user].account != 0;
-
-    if (rnd(s, 4) == 0 && s->alias_users[alias]) {
-        (void)snprintf(out, 64, "a%zu@sim.test", alias);
-        reaches = false;
-        for (size_t i = 0; i < USERS; i++) {
-            if (s->alias_users[alias] >> i & 1) {
-                copy_to(s, m, i);
-                reaches |= s->users[i].account != 0;
-            }
-        }
-        return reaches;
-    }
-    if (rnd(s, 4) == 0)
-        (void)snprintf(out, 64, "U%zu+detail@SIM.test", user);
-    else
-        user_address(out, user);
-    copy_to(s, m, user);
-    return reaches || m->copy_count > before;
-}
-
-static void fly_commit(struct sim *s)
-{
-    uint32_t number = s->count + 1;
-    struct message *m = &s->messages[number];
-    struct flight *f;
-    size_t wanted = 1 + (size_t)rnd(s, 2);
-    char text[2][64];
-
-    if (number >= MESSAGES)
-        return;
-    memset(m, 0, sizeof *m);
-    for (size_t i = 0; i < wanted; i++) {
-        if (!pick_rcpt(s, text[i], m)) {
-            memset(m, 0, sizeof *m);
-            return;
-        }
-    }
-    s->count = number;
-    f = fly(s, STORE_OP_COMMIT);
-    f->number = number;
-    m->size = (uint32_t)(rnd(s, 6) ? rnd(s, 3000) : rnd(s, 20000));
-    for (size_t i = 0; i < wanted; i++) {
-        memcpy(f->text[i], text[i], sizeof text[i]);
-        f->rcpts[i].address = span_str(f->text[i]);
-    }
-    f->body = mem_alloc(m->size);
-    for (uint32_t i = 0; i < m->size; i++)
-        f->body[i] = body_byte(number, i);
-    (void)snprintf(f->prefix_text, sizeof f->prefix_text, "N: %08u\r\n", number);
-    f->prefix = span_str(f->prefix_text);
-    memcpy(f->op.commit.id, &number, sizeof number);
-    f->op.commit.id[15] = 1;
-    f->op.commit.prefixes = &f->prefix;
-    f->op.commit.prefix_count = 1;
-    f->op.commit.rcpts = f->rcpts;
-    f->op.commit.rcpt_count = wanted;
-    f->op.commit.body = bench_body(&s->b, span_make(f->body, m->size));
-    if (!f->op.commit.body) { /* the disk is gone: never submitted, never stored */
-        f->answered = true;
-        f->op.result = BRANT_ETRYLATER;
-    }
-}
-
-static void fly_change(struct sim *s, size_t user)
-{
-    struct flight *f;
-    size_t count = 0;
-    uint64_t account = s->users[user].account;
-    uint32_t start = 1 + (uint32_t)rnd(s, UIDS - 1), want = 1 + (uint32_t)rnd(s, 6);
-    bool expunge = rnd(s, 2);
-
-    if (!account)
-        return;
-    f = fly(s, expunge ? STORE_OP_EXPUNGE : STORE_OP_FLAGS);
-    f->user = user;
-    f->flags = rnd(s, 32);
-    if (rnd(s, 2))
-        start = 1;
-    for (uint32_t uid = start; uid < UIDS && count < want; uid++) {
-        if (s->users[user].owner[uid] && rnd(s, 3) == 0)
-            f->uids[count++] = uid;
-    }
-    f->op.change = (struct store_change){.account = account,
-                                         .uids = f->uids,
-                                         .uid_count = count,
-                                         .action = STORE_FLAGS_REPLACE,
-                                         .flags = f->flags};
-    if (!count)
-        s->flying--;
-}
-
-static void fly_admin(struct sim *s)
-{
-    size_t user = (size_t)rnd(s, USERS), alias = (size_t)rnd(s, ALIASES);
-    bool have = s->users[user].account != 0;
-    struct flight *f;
-
-    if (rnd(s, 3) == 0) {
-        bool remove = s->alias_users[alias] && rnd(s, 2);
-
-        if (!remove && !have)
-            return;
-        f = fly(s, remove ? STORE_OP_ALIAS_REMOVE : STORE_OP_ALIAS_ADD);
-        f->user = user;
-        f->number = (uint32_t)alias;
-        (void)snprintf(f->text[0], 64, "a%zu@sim.test", alias);
-        user_address(f->text[1], user);
-        f->op.alias.address = span_str(f->text[0]);
-        f->op.alias.target = remove ? SPAN_NONE : span_str(f->text[1]);
-        return;
-    }
-    f = fly(s, !have ? STORE_OP_ACCOUNT_ADD : rnd(s, 3) ? STORE_OP_ACCOUNT_SET : STORE_OP_ACCOUNT_REMOVE);
-    f->user = user;
-    f->flags = 1000 + rnd(s, 1000000);
-    user_address(f->text[0], user);
-    f->op.account = (struct store_account){
-        .address = span_str(f->text[0]), .set = STORE_SET_QUOTA, .quota_bytes = f->flags};
-}
-
-/* ---- Their answers
- * -------------------------------------------------------------------------------------------------- */
-
-static struct copy *copy_of(struct sim *s, size_t user, uint32_t uid)
-{
-    struct message *m = &s->messages[s->users[user].owner[uid]];
-
-    for (size_t i = 0; i < m->copy_count; i++) {
-        if (m->copies[i].account == s->users[user].account)
-            return &m->copies[i];
-    }
-    return NULL;
-}
-
-static void account_is(struct sim *s, size_t user, uint64_t account, uint64_t quota)
-{
-    if (s->users[user].account != account)
-        memset(&s->users[user], 0, sizeof s->users[user]);
-    s->users[user].account = account;
-    s->users[user].quota = quota;
-}
-
-static bool changed(struct sim *s, struct flight *f, bool doubt)
-{
-    for (size_t i = 0; i < f->op.change.uid_count; i++) {
-        struct copy *c = copy_of(s, f->user, f->uids[i]);
-
-        if (!c || c->gone)
-            continue;
-        if (f->op.kind == STORE_OP_EXPUNGE) {
-            c->gone = !doubt;
-            c->gone_doubt = doubt;
-        } else {
-            c->flags_doubt = doubt;
-            c->new_flags = f->flags;
-            if (!doubt)
-                c->flags = f->flags;
-        }
-    }
-    return true;
-}
-
-/* The targets of an alias are those from before the operation, or those after it. */
-static bool adopt_alias(struct sim *s, const struct flight *f)
-{
-    struct store_alias_info list[ALIASES * USERS];
-    unsigned before = s->alias_users[f->number], now = 0;
-    unsigned after = f->op.kind == STORE_OP_ALIAS_REMOVE ? 0 : before | 1u << f->user;
-    size_t count = store_aliases_list(s->b.st, SPAN_NONE, SPAN_NONE, SPAN_NONE, list, ALIASES * USERS);
-    char address[64];
-
-    for (size_t i = 0; i < count; i++) {
-        for (size_t user = 0; user < USERS; user++) {
-            user_address(address, user);
-            if (!strcmp(list[i].address, f->text[0]) && !strcmp(list[i].target, address))
-                now |= 1u << user;
-        }
-    }
-    s->alias_users[f->number] = now;
-    if (now == after || (now == before && (!f->answered || f->op.result)))
-        return true;
-    return failed(s, "an alias has other targets than it was given");
-}
-
-/* The account is as it is now found to be: one of the two states that the operation allows. */
-static bool adopt_admin(struct sim *s, struct flight *f)
-{
-    struct store_account_info info;
-    struct user *u = &s->users[f->user];
-    int rc;
-
-    if (f->op.kind == STORE_OP_ALIAS_ADD || f->op.kind == STORE_OP_ALIAS_REMOVE)
-        return adopt_alias(s, f);
-    rc = store_account_find(s->b.st, f->op.account.address, &info);
-    if (rc == BRANT_ENOTFOUND) {
-        if (f->op.kind == STORE_OP_ACCOUNT_SET)
-            return failed(s, "an account vanished");
-        account_is(s, f->user, 0, 0);
-        return true;
-    }
-    if (f->op.kind != STORE_OP_ACCOUNT_ADD && info.account != u->account)
-        return failed(s, "an account changed its id");
-    if (f->op.kind == STORE_OP_ACCOUNT_SET && info.quota_bytes != f->flags && info.quota_bytes != u->quota)
-        return failed(s, "a quota nobody set");
-    account_is(s, f->user, info.account, info.quota_bytes);
-    return true;
-}
-
-static bool landed(struct sim *s, struct flight *f)
-{
-    struct message *m = &s->messages[f->number];
-    bool doubt = !f->answered || f->op.result == BRANT_EIO;
-
-    if (s->log)
-        printf("  %d: result %d%s seq %llu\n", f->op.kind, f->op.result, f->answered ? "" : " (unanswered)",
-               (unsigned long long)f->op.seq);
-    switch (f->op.kind) {
-    case STORE_OP_COMMIT:
-        m->stored = f->answered && f->op.result == BRANT_OK;
-        m->doubt = doubt;
-        if (!doubt && !m->stored && f->op.result != BRANT_ETRYLATER)
-            return failed(s, "a commit was refused");
-        return true;
-    case STORE_OP_FLAGS:
-    case STORE_OP_EXPUNGE:
-        if (!doubt && f->op.result)
-            return failed(s, "a change was refused");
-        return changed(s, f, doubt);
-    default:
-        if (doubt)
-            return true; /* looked up after the restart */
-        if (f->op.result && !(f->op.kind == STORE_OP_ALIAS_ADD && f->op.result == BRANT_EEXISTS) &&
-            !(f->op.kind == STORE_OP_ALIAS_REMOVE && f->op.result == BRANT_ENOTFOUND))
-            return failed(s, "an administrator was refused");
-        return adopt_admin(s, f);
-    }
-}
+#include "store/sim_model.h"
 
 /* ---- Comparing
  * ------------------------------------------------------------------------------------------------------ */
 
-static bool check_bytes(struct sim *s, size_t user, const struct store_entry *e, uint32_t *ret_number)
+static bool check_bytes(struct sim *s, uint64_t account, uint64_t mailbox, const struct store_entry *e,
+                        uint32_t *ret_number)
 {
     _cleanup_buf_ struct buf bytes;
     uint64_t number;
     struct message *m;
 
     buf_init(&bytes, 1u << 20);
-    if (bench_read(&s->b, s->users[user].account, e->uid, &bytes))
+    if (bench_read_in(&s->b, account, mailbox, e->uid, &bytes))
         return failed(s, "a listed message can't be read");
     if (bytes.len != e->size || bytes.len < 13 ||
         span_to_u64(span_sub(buf_span(&bytes), 3, 8), MESSAGES, &number) || !number || number > s->count)
@@ -385,20 +36,17 @@ static bool check_bytes(struct sim *s, size_t user, const struct store_entry *e,
     return true;
 }
 
-static bool check_entry(struct sim *s, size_t user, const struct store_entry *e)
+static bool check_entry(struct sim *s, size_t user, enum box box, uint64_t mailbox,
+                        const struct store_entry *e)
 {
-    struct user *u = &s->users[user];
-    struct copy *c = NULL;
+    uint32_t *owner = s->users[user].owner[box], number = 0;
+    struct copy *c;
     struct message *m;
-    uint32_t number = 0;
 
-    if (!check_bytes(s, user, e, &number))
+    if (!check_bytes(s, s->users[user].account, mailbox, e, &number))
         return false;
     m = &s->messages[number];
-    for (size_t i = 0; i < m->copy_count; i++) {
-        if (m->copies[i].account == u->account)
-            c = &m->copies[i];
-    }
+    c = sim_copy_of(s, user, box, number);
     if (!c || (!m->stored && !m->doubt))
         return failed(s, "a message nobody sent there");
     if (c->gone)
@@ -406,9 +54,11 @@ static bool check_entry(struct sim *s, size_t user, const struct store_entry *e)
     if (c->seen)
         return failed(s, "a message is there twice");
     c->seen = true;
-    if (e->uid >= UIDS || (u->owner[e->uid] && u->owner[e->uid] != number) || (c->uid && c->uid != e->uid))
+    if (e->uid >= UIDS || (owner[e->uid] && owner[e->uid] != number) || (c->uid && c->uid != e->uid))
         return failed(s, "a UID changed its meaning");
-    u->owner[e->uid] = number;
+    if (!c->uid && box == SENT)
+        c->flags = m->appended ? 0 : STORE_FLAG_SEEN;
+    owner[e->uid] = number;
     c->uid = e->uid;
     if (e->flags != c->flags && !(c->flags_doubt && e->flags == c->new_flags))
         return failed(s, "wrong flags");
@@ -417,29 +67,90 @@ static bool check_entry(struct sim *s, size_t user, const struct store_entry *e)
     return true;
 }
 
-static bool check_user(struct sim *s, size_t user)
+static bool check_box(struct sim *s, size_t user, enum box box, uint64_t mailbox, uint64_t *bytes,
+                      uint64_t *messages)
 {
     struct store_entry entries[64];
-    struct store_account_info info;
-    uint64_t bytes = 0, messages = 0;
     uint32_t after = 0;
     size_t count;
 
     do {
-        if (store_entries_list(s->b.reader, s->users[user].account, 0, after, entries, 64, &count))
+        if (store_entries_list(s->b.reader, s->users[user].account, mailbox, after, entries, 64, &count))
             return failed(s, "a mailbox can't be listed");
         for (size_t i = 0; i < count; i++) {
-            if (!check_entry(s, user, &entries[i]))
+            if (!check_entry(s, user, box, mailbox, &entries[i]))
                 return false;
-            bytes += entries[i].size;
-            messages++;
+            *bytes += entries[i].size;
+            ++*messages;
             after = entries[i].uid;
         }
     } while (count == 64);
-    if (store_account_get(s->b.st, s->users[user].account, &info) || info.used_bytes != bytes ||
-        info.messages != messages || info.quota_bytes != s->users[user].quota)
-        return failed(s, "an account's counters are wrong");
     return true;
+}
+
+static bool check_user(struct sim *s, size_t user)
+{
+    struct store_account_info info;
+    uint64_t bytes = 0, messages = 0, sent = sim_sent_of(s, user), account;
+    struct traits now;
+
+    if (!check_box(s, user, INBOX, 0, &bytes, &messages) ||
+        (sent && !check_box(s, user, SENT, sent, &bytes, &messages)))
+        return false;
+    if (store_account_get(s->b.st, s->users[user].account, &info) || info.used_bytes != bytes ||
+        info.messages != messages)
+        return failed(s, "an account's counters are wrong");
+    if (!sim_traits_now(s, user, &account, &now) || account != s->users[user].account ||
+        !sim_same_traits(&now, &s->users[user].traits))
+        return failed(s, "an account is not as it was made");
+    return true;
+}
+
+static bool check_row(struct sim *s, const struct store_queue_row *row)
+{
+    uint32_t number;
+    struct message *m;
+    char address[64];
+
+    memcpy(&number, row->commit, sizeof number);
+    m = &s->messages[number <= s->count ? number : 0];
+    if (row->commit[15] != 1 || !m->row_count || (!m->stored && !m->doubt))
+        return failed(s, "a row of the queue nobody made");
+    (void)snprintf(address, sizeof address, "Far%u@far.test", number);
+    if (m->rows[0].recipient != row->recipient || !span_eq_str_nocase(row->address, address) ||
+        !span_eq_str(row->sender, "sender@sim.test") || row->bytes != 13 + m->size ||
+        row->state != STORE_QUEUE_HELD)
+        return failed(s, "a row of the queue is not as it was made");
+    if (m->rows[0].gone)
+        return failed(s, "a removed row of the queue is back");
+    m->rows[0].seen = true;
+    m->rows[0].gone_doubt = false;
+    m->id = row->message;
+    return true;
+}
+
+static bool check_queue(struct sim *s)
+{
+    struct store_queue_row rows[32];
+    struct store_status status;
+    uint64_t message = 0, total = 0;
+    uint32_t recipient = 0;
+    struct arena arena;
+    size_t count;
+
+    do {
+        arena_init(&arena, 65536);
+        if (store_queue_list(s->b.reader, SPAN_NONE, message, recipient, &arena, rows, 32, &count))
+            count = (size_t)!failed(s, "the queue can't be listed") - 1;
+        for (size_t i = 0; i < count && check_row(s, &rows[i]); i++) {
+            message = rows[i].message;
+            recipient = rows[i].recipient;
+            total++;
+        }
+        arena_done(&arena);
+    } while (count == 32 && !s->failure);
+    store_status_get(s->b.st, &status);
+    return !s->failure && (status.queued == total || failed(s, "the queue is miscounted"));
 }
 
 static bool account_lives(const struct sim *s, uint64_t account)
@@ -451,24 +162,16 @@ static bool account_lives(const struct sim *s, uint64_t account)
     return false;
 }
 
-/* What was not found: had it to be there? */
-static bool check_missing(struct sim *s, uint32_t number)
+/* What was not found: had it to be there? Counts what could be, and what is. */
+static bool check_copies(struct sim *s, struct message *m, size_t *live, size_t *seen)
 {
-    struct message *m = &s->messages[number];
-    uint8_t id[16] = {0};
-    size_t seen = 0, live = 0;
-    bool known;
-
-    memcpy(id, &number, sizeof number);
-    id[15] = 1;
-    known = store_commit_query(s->b.st, id) == BRANT_OK;
     for (size_t i = 0; i < m->copy_count; i++) {
         struct copy *c = &m->copies[i];
 
         if (!account_lives(s, c->account))
             continue;
-        live++;
-        seen += c->seen;
+        ++*live;
+        *seen += c->seen;
         if (c->seen || c->gone)
             continue;
         if (m->stored && !c->gone_doubt)
@@ -476,6 +179,33 @@ static bool check_missing(struct sim *s, uint32_t number)
         c->gone = m->stored;
         c->gone_doubt = false;
     }
+    for (size_t i = 0; i < m->row_count; i++) {
+        struct row *row = &m->rows[i];
+
+        ++*live;
+        *seen += row->seen;
+        if (row->seen || row->gone)
+            continue;
+        if (m->stored && !row->gone_doubt)
+            return failed(s, "an acknowledged row of the queue is lost");
+        row->gone = m->stored;
+        row->gone_doubt = false;
+    }
+    return true;
+}
+
+static bool check_missing(struct sim *s, uint32_t number)
+{
+    struct message *m = &s->messages[number];
+    uint8_t id[16] = {0};
+    size_t seen = 0, live = 0;
+    bool known;
+
+    if (!check_copies(s, m, &live, &seen))
+        return false;
+    memcpy(id, &number, sizeof number);
+    id[15] = 1;
+    known = m->appended ? seen > 0 : store_commit_query(s->b.st, id) == BRANT_OK;
     /* Only a commit whose mail is gone may be forgotten, in the end. */
     if (m->stored && seen && !known)
         return failed(s, "a commit is forgotten");
@@ -495,11 +225,14 @@ static bool check_all(struct sim *s)
     for (uint32_t n = 1; n <= s->count; n++) {
         for (size_t i = 0; i < s->messages[n].copy_count; i++)
             s->messages[n].copies[i].seen = false;
+        s->messages[n].rows[0].seen = false;
     }
     for (size_t i = 0; i < USERS; i++) {
         if (s->users[i].account && !check_user(s, i))
             return false;
     }
+    if (!check_queue(s))
+        return false;
     for (uint32_t n = 1; n <= s->count; n++) {
         if (!check_missing(s, n))
             return false;
@@ -570,12 +303,17 @@ static bool recover(struct sim *s)
     return failed(s, "recovery never ends");
 }
 
+static bool is_admin(enum store_op_kind kind)
+{
+    return kind >= STORE_OP_MAILBOX_ADD && kind <= STORE_OP_GRANT_REMOVE;
+}
+
 static bool after_crash(struct sim *s)
 {
     if (s->log)
         printf("  crash\n");
     for (size_t i = 0; i < s->flying; i++) {
-        if (!landed(s, &s->flights[i]))
+        if (!sim_landed(s, &s->flights[i]))
             return false;
     }
     if (!recover(s))
@@ -583,8 +321,7 @@ static bool after_crash(struct sim *s)
     for (size_t i = 0; i < s->flying; i++) {
         struct flight *f = &s->flights[i];
 
-        if (f->op.kind >= STORE_OP_MAILBOX_ADD && (!f->answered || f->op.result == BRANT_EIO) &&
-            !adopt_admin(s, f))
+        if (is_admin(f->op.kind) && (!f->answered || f->op.result == BRANT_EIO) && !sim_adopt_admin(s, f))
             return false;
     }
     flights_free(s);
@@ -634,14 +371,18 @@ static bool all_answered(const struct sim *s)
 static bool play_round(struct sim *s)
 {
     if (rnd(s, 5) == 0) {
-        fly_admin(s);
+        sim_fly_admin(s);
+    } else if (rnd(s, 6) == 0) {
+        sim_fly_append(s);
     } else {
         size_t user = (size_t)rnd(s, USERS);
 
         for (uint64_t i = rnd(s, FLIGHT - 1); i; i--)
-            fly_commit(s);
+            sim_fly_commit(s);
         if (rnd(s, 2))
-            fly_change(s, user);
+            sim_fly_change(s, user);
+        if (rnd(s, 3) == 0)
+            sim_fly_queue(s);
     }
     for (size_t i = 0; i < s->flying; i++) {
         if (!s->flights[i].answered)
@@ -659,7 +400,7 @@ static bool play_round(struct sim *s)
     if (!all_answered(s))
         return failed(s, "an operation is never answered");
     for (size_t i = 0; i < s->flying; i++) {
-        if (!landed(s, &s->flights[i]))
+        if (!sim_landed(s, &s->flights[i]))
             return false;
     }
     flights_free(s);

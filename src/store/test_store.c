@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "store/testing.h"
+#include "store/testing_old.h"
 
 static int setup(void **state)
 {
@@ -398,6 +399,78 @@ static void trace(void **state)
     arena_done(&arena);
 }
 
+static uint64_t put_old(struct journal *j, uint16_t type, struct span payload)
+{
+    struct journal_place place;
+    uint64_t seq = 0;
+
+    assert_int_equal(journal_append(j, type, 1, &payload, 1, false, &seq, &place), BRANT_OK);
+    assert_int_equal(journal_sync(j), BRANT_OK);
+    return seq;
+}
+
+static void old_journal(struct bench *b)
+{
+    struct journal_config config = {.segment_bytes = b->config.segment_bytes,
+                                    .record_bytes_max = RECORD_BYTES_MAX};
+    struct journal_recovery recovery;
+    struct journal *j;
+    struct os_fs *fs = sim_disk_mount(b->disk);
+    static const char domain[] = "\x17\0\0\0"
+                                 "\0\0\0\0\0\0\0\0"
+                                 "\0"
+                                 "\x0a\0\0\0"
+                                 "brant.test";
+
+    assert_int_equal(journal_open(fs, &config, &j, &recovery), BRANT_OK);
+    assert_int_equal(put_old(j, RECORD_ACCOUNT, span_make(account_1, sizeof account_1)), 1);
+    assert_int_equal(put_old(j, RECORD_DOMAIN, span_make(domain, sizeof domain - 1)), 2);
+    assert_int_equal(put_old(j, RECORD_MESSAGE, span_make(message_1, sizeof message_1)), 3);
+    journal_free(j);
+    os_fs_free(fs);
+}
+
+/* A journal of an earlier brant: read, served, compacted into records of today. */
+static void version_1_journal(void **state)
+{
+    struct bench *b = mem_zalloc(sizeof *b);
+    _cleanup_buf_ struct buf out;
+    struct store_account_info first, now;
+    struct store_checked checked;
+    struct index_message row;
+
+    (void)state;
+    bench_init(b, 1);
+    old_journal(b);
+    assert_int_equal(bench_open(b), BRANT_OK);
+    buf_init(&out, 4096);
+    assert_int_equal(store_account_find(b->st, SPAN_LIT("alice@brant.test"), &first), BRANT_OK);
+    assert_int_equal(first.options, STORE_ACCOUNT_ENABLED | STORE_ACCOUNT_ADMIN);
+    assert_int_equal(first.quota_bytes, 1000);
+    assert_int_equal(first.scram.iterations, 0);
+    assert_int_equal(first.grants, 0);
+    assert_memory_not_equal(first.scram.salt, (uint8_t[16]){0}, 16); /* it has one all the same */
+    for (int round = 0; round < 4; round++) {
+        assert_int_equal(bench_read(b, 1, 3, &out), BRANT_OK);
+        assert_string_equal(buf_cstr(&out), "P\r\nbody");
+        assert_int_equal(store_account_find(b->st, SPAN_LIT("alice@brant.test"), &now), BRANT_OK);
+        assert_memory_equal(first.scram.salt, now.scram.salt, 16);
+        assert_int_equal(store_check(b->reader, true, NULL, NULL, &checked), BRANT_OK);
+        assert_int_equal(checked.problems, 0);
+        assert_int_equal(index_message(b->reader->ix, 3, &row), BRANT_OK);
+        assert_int_equal(row.version, round < 2 ? 1 : record_version(RECORD_MESSAGE));
+        assert_true(bench_same_after_rebuild(b, true));
+        if (round == 0)
+            continue;
+        store_compact(b->st, true);
+        bench_settle(b);
+    }
+    assert_int_equal(bench_commit(b, 1, "alice@brant.test", SPAN_LIT(""), SPAN_LIT("x")), BRANT_OK);
+    assert_int_equal(bench_read(b, 1, 4, &out), BRANT_OK);
+    bench_done(b);
+    free(b);
+}
+
 /* The same with the threads of production: everything submitted is answered and seen, while compaction and
  * checkpoints run. */
 enum { THREADED = 400, THREADED_FLIGHT = 50 };
@@ -487,9 +560,19 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(deliver_and_read), T(large_body), T(commit_ids),  T(flags_and_expunge),
-        T(copy_and_move),    T(directory),  T(alias_depth), T(quota),
-        T(account_removal),  T(compaction), T(trace),       T(threads),
+        T(deliver_and_read),
+        T(large_body),
+        T(commit_ids),
+        T(flags_and_expunge),
+        T(copy_and_move),
+        T(directory),
+        T(alias_depth),
+        T(quota),
+        T(account_removal),
+        T(compaction),
+        T(trace),
+        T(threads),
+        cmocka_unit_test(version_1_journal),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

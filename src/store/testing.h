@@ -206,11 +206,12 @@ static inline void bench_settle(struct bench *b)
 }
 
 /* Reads a whole message into the buffer (emptied first). */
-static inline int bench_read(struct bench *b, uint64_t account, uint32_t uid, struct buf *out)
+static inline int bench_read_in(struct bench *b, uint64_t account, uint64_t mailbox, uint32_t uid,
+                                struct buf *out)
 {
     struct store_message *m;
     size_t len = 0;
-    int rc = store_message_open(b->reader, account, 0, uid, &m);
+    int rc = store_message_open(b->reader, account, mailbox, uid, &m);
 
     buf_reset(out);
     if (rc)
@@ -226,6 +227,11 @@ static inline int bench_read(struct bench *b, uint64_t account, uint32_t uid, st
         rc = BRANT_ECORRUPT;
     store_message_close(m);
     return rc;
+}
+
+static inline int bench_read(struct bench *b, uint64_t account, uint32_t uid, struct buf *out)
+{
+    return bench_read_in(b, account, 0, uid, out);
 }
 
 /* index == rebuild(journal): the dump of the index now, and of one made anew from the journal. The store is

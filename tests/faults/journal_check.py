@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Folds a stopped server's journal into mailboxes, by docs/disk.md alone, and compares them with a ledger.
+"""Folds a stopped server's journal into mailboxes and queue, by docs/disk.md alone, and compares them with a ledger.
 
     journal_check.py DATA_DIRECTORY LEDGER.json
 
@@ -13,9 +13,11 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import journal_reader  # noqa: E402
 from attempts import Ledger, verify  # noqa: E402
 
-MESSAGE, FLAGS, EXPUNGE, COPY, MOVE, ENTRIES, MAILBOX, ACCOUNT = 1, 2, 3, 4, 5, 6, 7, 8
+MESSAGE, FLAGS, EXPUNGE, COPY, MOVE, ENTRIES, MAILBOX, ACCOUNT, DOMAIN, ALIAS, RETIRE, QUEUE = range(1, 13)
+NEWEST = {MESSAGE: 2, ACCOUNT: 2}  # all other types have version 1
 INLINE, FILE = 1, 2
-LIVE = 0
+LIVE, REMOVED = 0, 2
+QUEUE_REMOVED = 0
 
 
 class Fields:
@@ -57,48 +59,94 @@ def box(f):
     return [f.number(n) for n in (8, 8, 4, 8)]
 
 
-class Mailboxes:
-    """What the journal says is where."""
+def queued(f):
+    return f.number(4), f.number(1), f.number(4)
+
+
+def queue_row(f):
+    keys = ("message", "recipient", "state", "variant", "size", "account", "created_ms")
+    row = dict(zip(keys, (f.number(n) for n in (8, 4, 1, 4, 8, 8, 8))))
+    return {**row, "sender": f.text(), "address": f.text()}
+
+
+def grant(f):
+    return {"kind": f.number(1), "name": f.text(), "protocols": f.number(4), "created_ms": f.number(8),
+            "expires_ms": f.number(8), "data": f.text()}
+
+
+def mailbox(f):
+    ident, account, state, name = f.number(8), f.number(8), f.number(1), f.text().decode()
+    f.take(4 + 4 + 8)
+    f.text()  # keywords
+    return ident, account, state, name
+
+
+class Journal:
+    """What the journal says: accounts, what is in which mailbox, what waits in the queue."""
 
     def __init__(self, directory):
         self.directory = directory
-        self.messages = {}  # id -> (prefixes, body bytes or body file name)
-        self.entries = {}   # (mailbox, uid) -> entry
-        self.accounts = {}  # id -> address
+        self.messages = {}   # id -> (prefixes, body kind, body bytes or body file name, body length)
+        self.entries = {}    # (mailbox, uid) -> entry
+        self.accounts = {}   # id -> {"address", "options", "quota", "inbox", "grants"}
+        self.mailboxes = {}  # id -> name
+        self.queue = {}      # (message, recipient) -> row
         self.highest_uid = {}
         self.problems = []
 
     def apply(self, record):
-        if record.type == MESSAGE:
-            self.message(record)
-        elif record.type in (FLAGS, EXPUNGE, COPY, MOVE, ENTRIES):
-            self.change(record)
-        elif record.type == ACCOUNT:
-            self.account(record)
-
-    def message(self, record):
+        if record.version > NEWEST.get(record.type, 1):
+            raise ValueError(f"record {record.seq}: type {record.type} version {record.version}")
         f = Fields(record.payload)
         length = f.number(4)
+        if record.type == MESSAGE:
+            self.message(record, f, length)
+        elif record.type in (FLAGS, EXPUNGE, COPY, MOVE, ENTRIES):
+            self.change(record, f)
+        elif record.type == ACCOUNT:
+            self.account(record, f)
+        elif record.type == MAILBOX:
+            self.mailbox(record.seq, mailbox(f))
+        elif record.type == QUEUE:
+            f.number(8)  # time
+            for row in f.many(queue_row):
+                self.queue_put(row)
+        else:
+            return
+        if record.type != MESSAGE and (f.at != 4 + length or f.at != len(record.payload)):
+            raise ValueError(f"record {record.seq}: the fields do not end where they should")
+
+    def message(self, record, f, length):
         ident = f.number(8)
-        f.take(16 + 16 + 8)
-        for _ in range(6):  # source, protocol, helo, reverse_path, message_id, structure
-            f.text()
-        f.many(Fields.text)
+        f.take(16 + 16)
+        time_ms = f.number(8)
+        _, _, _, sender, _, _ = (f.text() for _ in range(6))  # source, protocol, helo, reverse_path, message_id, structure
+        recipients = f.many(Fields.text)
         prefix_lengths = f.many(lambda g: g.number(4))
         entries = f.many(entry)
         f.many(box)
         kind, body_bytes, body_file = f.number(1), f.number(8), f.take(16)
         f.number(8)
+        submitter, rows = 0, []
+        if record.version >= 2:
+            f.text()  # tls
+            f.take(16)
+            submitter, rows = f.number(8), f.many(queued)
         if f.at != 4 + length:
             raise ValueError(f"record {record.seq}: the fields do not end where they should")
         prefixes = [f.take(n) for n in prefix_lengths]
         body = f.take(body_bytes) if kind == INLINE else body_file if kind == FILE else b""
-        if kind == INLINE and f.at != len(record.payload):
+        if f.at != len(record.payload) and kind:
             raise ValueError(f"record {record.seq}: bytes behind the body")
         self.messages[ident or record.seq] = (prefixes, kind, body, body_bytes)
-        if ident == 0:
-            for e in entries:
-                self.place(e, record.seq)
+        if ident:
+            return  # written again: how it was delivered at first is history
+        for e in entries:
+            self.place(e, record.seq)
+        for recipient, state, variant in rows:
+            self.queue_put({"message": record.seq, "recipient": recipient, "state": state, "variant": variant,
+                            "size": prefix_lengths[variant] + body_bytes, "account": submitter, "created_ms": time_ms,
+                            "sender": sender, "address": recipients[recipient]})
 
     def place(self, e, seq):
         key = e["mailbox"], e["uid"]
@@ -111,41 +159,76 @@ class Mailboxes:
         self.highest_uid[e["mailbox"]] = max(self.highest_uid.get(e["mailbox"], 0), e["uid"])
         self.entries[key] = e
 
-    def change(self, record):
-        f = Fields(record.payload)
-        f.number(4)
+    def change(self, record, f):
         f.take(16 + 8)
         for e in f.many(entry):
             self.place(e, record.seq)
         for g in f.many(gone):
             self.entries.pop((g["mailbox"], g["uid"]), None)
             self.highest_uid[g["mailbox"]] = max(self.highest_uid.get(g["mailbox"], 0), g["uid"])
+        f.many(box)
 
-    def account(self, record):
-        f = Fields(record.payload)
-        f.number(4)
+    def mailbox(self, seq, found):
+        ident, _, state, name = found
+        if state == REMOVED:
+            self.mailboxes.pop(ident or seq, None)
+        else:
+            self.mailboxes[ident or seq] = name
+
+    def account(self, record, f):
         ident, state, address = f.number(8) or record.seq, f.number(1), f.text().decode()
+        account = {"address": address, "options": f.number(4), "quota": f.number(8), "inbox": f.number(8) or ident, "grants": []}
+        f.number(8)
+        f.text()
+        for found in f.many(mailbox):
+            self.mailbox(record.seq, found)
+        if record.version >= 2:
+            f.take(16 + 4)
+            f.text()
+            f.text()
+            account["grants"] = f.many(grant)
         if state == LIVE:
-            self.accounts[ident] = address
+            self.accounts[ident] = account
         else:
             self.accounts.pop(ident, None)
 
+    def queue_put(self, row):
+        key = row["message"], row["recipient"]
+        if row["state"] == QUEUE_REMOVED:
+            self.queue.pop(key, None)
+        else:
+            self.queue[key] = row
+
+    def content(self, named):
+        """The bytes that an entry or a row of the queue names."""
+        prefixes, kind, body, body_bytes = self.messages[named["message"]]
+        if kind == FILE:
+            body = journal_reader.read_body(self.directory, body)
+        if len(body) != body_bytes:
+            self.problems.append(f"message {named['message']}: body of {len(body)} bytes, not {body_bytes}")
+        whole = prefixes[named["variant"]] + body
+        if len(whole) != named["size"]:
+            self.problems.append(f"message {named['message']}: {len(whole)} bytes, not {named['size']}")
+        return whole
+
     def contents(self):
-        """{address: [bytes of each message]}"""
-        found = {address: [] for address in self.accounts.values()}
+        """{address: [bytes of each message in the INBOX]}"""
+        found = {account["address"]: [] for account in self.accounts.values()}
         for e in self.entries.values():
-            if e["account"] not in self.accounts:
-                continue
-            prefixes, kind, body, body_bytes = self.messages[e["message"]]
-            if kind == FILE:
-                body = journal_reader.read_body(self.directory, body)
-            if len(body) != body_bytes:
-                self.problems.append(f"message {e['message']}: body of {len(body)} bytes, not {body_bytes}")
-            whole = prefixes[e["variant"]] + body
-            if len(whole) != e["size"]:
-                self.problems.append(f"message {e['message']}: {len(whole)} bytes, not {e['size']}")
-            found[self.accounts[e["account"]]].append(whole)
+            account = self.accounts.get(e["account"])
+            if account and e["mailbox"] == account["inbox"]:
+                found[account["address"]].append(self.content(e))
         return found
+
+    def check_queue(self):
+        """Each row has its whole message."""
+        before = len(self.problems)
+        for key, row in self.queue.items():
+            if key[0] not in self.messages or self.messages[key[0]][1] not in (INLINE, FILE):
+                self.problems.append(f"queue: message {key[0]} is missing")
+            else:
+                self.content(row)
+        return self.problems[before:]
 
 
 def main():
@@ -156,20 +239,22 @@ def main():
             ledger.mail[token, account] = outcome
             if deleted is not None:
                 ledger.deletes[token, account] = deleted
-    boxes = Mailboxes(directory)
+    journal = Journal(directory)
     count = 0
     for record in journal_reader.records(directory):
-        boxes.apply(record)
+        journal.apply(record)
         count += 1
-    contents = boxes.contents()
+    contents = journal.contents()
+    journal.check_queue()
     wanted = {account for _, account in ledger.mail}
-    wrong = boxes.problems + verify(ledger, {a: m for a, m in contents.items() if a in wanted})
+    wrong = journal.problems + verify(ledger, {a: m for a, m in contents.items() if a in wanted})
     missing = wanted - contents.keys()
     if missing:
         wrong.append(f"accounts missing from the journal: {sorted(missing)}")
     if count == 0:
         wrong.append("the journal has no records")
-    print(f"  journal: {count} records, {sum(map(len, contents.values()))} messages in {len(contents)} accounts")
+    print(f"  journal: {count} records, {sum(map(len, contents.values()))} messages in {len(contents)} accounts, "
+          f"{len(journal.queue)} rows of the queue")
     for line in wrong[:40]:
         print("WRONG:", line)
     return 1 if wrong else 0
