@@ -17,7 +17,7 @@ enum {
     FILE_BYTES_MAX = 64 * 1024,
 };
 
-enum step_type { SEND, EXPECT, EXPECT_ANY, CLOSED, WAIT };
+enum step_type { SEND, EXPECT, EXPECT_ANY, CLOSED, WAIT, HANDSHAKE };
 
 struct step {
     enum step_type type;
@@ -35,6 +35,10 @@ struct dialog {
     struct buf messages[MESSAGES_MAX];
     uint32_t message_count;
     bool no_password, in_step_only;
+    struct pop3_offer clear, tls; /* besides what no_password says */
+    struct buf mechanisms[2];     /* of both */
+    bool stls_refused, engine_only, needs_engine;
+    bool login_expired, login_weak, login_malformed;
     bool login_refused, login_later, open_in_use, open_later, read_gone, read_later, update_fails;
     uint32_t read_breaks_at;
     struct buf deletes; /* " 1 2" */
@@ -48,6 +52,9 @@ struct play {
     bool closed;
     enum pop3_close_reason reason;
     uint64_t now_ms;
+    struct span mechanism; /* of the exchange that is going on */
+    int auth_step;         /* responses taken in it */
+    struct buf name;       /* LOGIN */
 };
 
 static void fail(const struct dialog *d, int line, const char *what)
@@ -166,6 +173,22 @@ static void add_messages(struct dialog *d, int line, struct span count_and_size)
     }
 }
 
+/* "stls", "password" or "sasl PLAIN LOGIN": one more thing that is offered. */
+static void offer(struct dialog *d, int line, struct pop3_offer *o, struct buf *mechanisms, struct span what)
+{
+    d->needs_engine = true;
+    if (span_eq_str(what, "stls")) {
+        o->stls = true;
+    } else if (span_eq_str(what, "password")) {
+        o->password = true;
+    } else if (span_starts(what, SPAN_LIT("sasl "))) {
+        buf_append(mechanisms, span_from(what, 5));
+        o->sasl = buf_cstr(mechanisms);
+    } else {
+        fail(d, line, "an unknown offer");
+    }
+}
+
 static void setting(struct dialog *d, int line, struct span text)
 {
     static const struct {
@@ -176,6 +199,11 @@ static void setting(struct dialog *d, int line, struct span text)
         {"only in-step", offsetof(struct dialog, in_step_only)},
         {"login refused", offsetof(struct dialog, login_refused)},
         {"login later", offsetof(struct dialog, login_later)},
+        {"login expired", offsetof(struct dialog, login_expired)},
+        {"login weak", offsetof(struct dialog, login_weak)},
+        {"login malformed", offsetof(struct dialog, login_malformed)},
+        {"stls refused", offsetof(struct dialog, stls_refused)},
+        {"only engine", offsetof(struct dialog, engine_only)},
         {"open in-use", offsetof(struct dialog, open_in_use)},
         {"open later", offsetof(struct dialog, open_later)},
         {"read gone", offsetof(struct dialog, read_gone)},
@@ -190,9 +218,11 @@ static void setting(struct dialog *d, int line, struct span text)
             return;
         }
     }
-    if (span_eq_str(text, "only engine"))
-        return;
-    if (span_starts(text, SPAN_LIT("message "))) {
+    if (span_starts(text, SPAN_LIT("clear "))) {
+        offer(d, line, &d->clear, &d->mechanisms[0], span_from(text, 6));
+    } else if (span_starts(text, SPAN_LIT("tls "))) {
+        offer(d, line, &d->tls, &d->mechanisms[1], span_from(text, 4));
+    } else if (span_starts(text, SPAN_LIT("message "))) {
         if (d->message_count == MESSAGES_MAX)
             fail(d, line, "too many messages");
         buf_init(&d->messages[d->message_count], 1 << 20);
@@ -227,6 +257,8 @@ static void dialog_line(struct dialog *d, struct span text, int line)
         unescape(d, line, span_from(text, 3), &step->bytes);
         if (text.p[1] == ':')
             buf_append_str(&step->bytes, "\r\n");
+    } else if (span_eq_str(text, "T: handshake")) {
+        step->type = HANDSHAKE;
     } else if (span_starts(text, SPAN_LIT("S: close "))) {
         step->type = CLOSED;
         buf_append(&step->bytes, span_from(text, strlen("S: close ")));
@@ -258,12 +290,17 @@ static void dialog_read(struct dialog *d, const char *path, const char *name)
     fclose(f);
     *d = (struct dialog){.name = name};
     buf_init(&d->deletes, 1000);
+    buf_init(&d->mechanisms[0], 1000);
+    buf_init(&d->mechanisms[1], 1000);
     for (int line = 1; rest.len > 0; line++) {
         size_t lf = span_find_byte(rest, '\n');
 
         dialog_line(d, span_sub(rest, 0, lf), line);
         rest = span_from(rest, lf == SPAN_NPOS ? rest.len : lf + 1);
     }
+    if (d->needs_engine && !d->engine_only)
+        fail(d, 0, "what is offered can be set only for the bare engine");
+    d->clear.password = d->clear.password || !(d->needs_engine || d->no_password);
 }
 
 static void dialog_done(struct dialog *d)
@@ -275,17 +312,81 @@ static void dialog_done(struct dialog *d)
     for (uint32_t i = 0; i < d->message_count; i++)
         buf_done(&d->messages[i]);
     buf_done(&d->deletes);
+    buf_done(&d->mechanisms[0]);
+    buf_done(&d->mechanisms[1]);
 }
 
 /* ---- the store of the scene ---- */
 
-static void answer_login(struct play *p, const struct pop3_event *e)
+static void check_login(struct play *p, struct span user, struct span password)
 {
-    bool known = span_eq_str(e->user, "alice@brant.test") && span_eq_str(e->password, "brant-demo");
+    const struct dialog *d = p->d;
+    bool known = span_eq_str(user, "alice@brant.test") && span_eq_str(password, "brant-demo");
 
-    pop3_server_login_done(p->s, p->d->login_later               ? POP3_LOGIN_TRY_LATER
-                                 : p->d->login_refused || !known ? POP3_LOGIN_REFUSED
-                                                                 : POP3_LOGIN_OK);
+    p->mechanism = SPAN_NONE;
+    pop3_server_login_done(p->s, d->login_later               ? POP3_LOGIN_TRY_LATER
+                                 : d->login_expired           ? POP3_LOGIN_EXPIRED
+                                 : d->login_weak              ? POP3_LOGIN_WEAK
+                                 : d->login_malformed         ? POP3_LOGIN_MALFORMED
+                                 : d->login_refused || !known ? POP3_LOGIN_REFUSED
+                                                              : POP3_LOGIN_OK);
+}
+
+static void challenge(struct play *p, const char *text)
+{
+    pop3_server_auth_challenge(p->s, span_str(text));
+}
+
+static void step_plain(struct play *p, struct span response)
+{
+    struct span user = span_from(response, 1);
+    size_t nul = span_find_byte(user, 0);
+
+    check_login(p, span_sub(user, 0, nul), nul == SPAN_NPOS ? SPAN_NONE : span_from(user, nul + 1));
+}
+
+static void step_login(struct play *p, struct span response)
+{
+    if (p->auth_step == 2) {
+        check_login(p, buf_span(&p->name), response);
+        return;
+    }
+    buf_reset(&p->name);
+    buf_append(&p->name, response);
+    challenge(p, "Password:");
+}
+
+/* Without sums: "first", "server-first", "final", "server-final", nothing. */
+static void step_scram(struct play *p, struct span response)
+{
+    static const char *const says[] = {"first", "final", ""};
+    static const char *const hears[] = {"server-first", "server-final"};
+
+    if (!span_eq_str(response, says[p->auth_step - 1]))
+        check_login(p, SPAN_NONE, SPAN_NONE);
+    else if (p->auth_step == 3)
+        check_login(p, SPAN_LIT("alice@brant.test"), SPAN_LIT("brant-demo"));
+    else
+        challenge(p, hears[p->auth_step - 1]);
+}
+
+static void answer_auth(struct play *p, const struct pop3_event *e)
+{
+    if (e->type == POP3_EVENT_AUTH) {
+        p->mechanism = e->mechanism;
+        p->auth_step = 0;
+    }
+    if (p->mechanism.len == 0)
+        fail(p->d, 0, "a response to no exchange");
+    p->auth_step += e->has_response;
+    if (!e->has_response)
+        challenge(p, span_eq_str(p->mechanism, "LOGIN") ? "Username:" : "");
+    else if (span_eq_str(p->mechanism, "PLAIN"))
+        step_plain(p, e->response);
+    else if (span_eq_str(p->mechanism, "LOGIN"))
+        step_login(p, e->response);
+    else
+        step_scram(p, e->response);
 }
 
 static void answer_open(struct play *p)
@@ -335,30 +436,57 @@ static void take_output(struct play *p)
     pop3_server_output_used(p->s, out.len, p->now_ms);
 }
 
+static void answer(struct play *p, const struct pop3_event *e)
+{
+    switch (e->type) {
+    case POP3_EVENT_LOGIN:
+        check_login(p, e->user, e->password);
+        break;
+    case POP3_EVENT_STLS:
+        pop3_server_stls_done(p->s, !p->d->stls_refused);
+        break;
+    case POP3_EVENT_AUTH:
+    case POP3_EVENT_AUTH_RESPONSE:
+        answer_auth(p, e);
+        break;
+    case POP3_EVENT_AUTH_CANCEL:
+        p->mechanism = SPAN_NONE;
+        break;
+    case POP3_EVENT_OPEN:
+        answer_open(p);
+        break;
+    case POP3_EVENT_READ:
+        answer_read(p, e);
+        break;
+    case POP3_EVENT_UPDATE:
+        answer_update(p);
+        break;
+    case POP3_EVENT_CLOSE:
+        p->closed = true;
+        p->reason = e->reason;
+        take_output(p);
+        break;
+    default:
+        take_output(p);
+    }
+}
+
+/* What is not taken before TLS is thrown away. */
 static void say(struct play *p, struct span in)
 {
     struct pop3_event e;
+    enum pop3_event_type type;
 
-    for (;;) {
-        enum pop3_event_type type = pop3_server_next(p->s, &in, p->now_ms, &e);
+    do {
+        type = pop3_server_next(p->s, &in, p->now_ms, &e);
+        answer(p, &e);
+    } while (type != POP3_EVENT_CLOSE && type != POP3_EVENT_MORE && type != POP3_EVENT_WAIT);
+}
 
-        if (type == POP3_EVENT_LOGIN)
-            answer_login(p, &e);
-        else if (type == POP3_EVENT_OPEN)
-            answer_open(p);
-        else if (type == POP3_EVENT_READ)
-            answer_read(p, &e);
-        else if (type == POP3_EVENT_UPDATE)
-            answer_update(p);
-        else
-            take_output(p);
-        if (type == POP3_EVENT_CLOSE) {
-            p->closed = true;
-            p->reason = e.reason;
-        }
-        if (type == POP3_EVENT_CLOSE || type == POP3_EVENT_MORE)
-            return;
-    }
+static void handshake(struct play *p)
+{
+    if (pop3_server_tls_started(p->s, p->now_ms) == BRANT_OK)
+        pop3_server_offer(p->s, &p->d->tls);
 }
 
 /* ---- playing ---- */
@@ -373,7 +501,8 @@ static void play_init(struct play *p, struct dialog *d, size_t output_bytes_max)
     pop3_server_config_init(&c, "mx.example");
     c.output_bytes_max = output_bytes_max;
     p->s = pop3_server_new(&c, 0);
-    pop3_server_offer(p->s, &(struct pop3_offer){.password = !d->no_password});
+    pop3_server_offer(p->s, &d->clear);
+    buf_init(&p->name, 1000);
     pop3_server_greet(p->s, 0);
     say(p, SPAN_NONE);
 }
@@ -383,6 +512,7 @@ static void play_done(struct play *p)
     pop3_server_free(p->s);
     buf_done(&p->out);
     buf_done(&p->deleted);
+    buf_done(&p->name);
 }
 
 /* A pattern against one line; each WILD may be tried again one byte further on. */
@@ -443,6 +573,12 @@ static void check_end(const struct play *p, const char *how)
         show_difference(p->d, 0, buf_span(&p->deleted), how);
 }
 
+/* This step is sent without waiting for what the one before it is answered. */
+static bool pipelined(const struct dialog *d, size_t i)
+{
+    return i > 0 && d->steps[i].type == SEND && d->steps[i - 1].type == SEND;
+}
+
 static void play_in_step(struct dialog *d, size_t output_bytes_max)
 {
     struct play p;
@@ -456,10 +592,12 @@ static void play_in_step(struct dialog *d, size_t output_bytes_max)
         if (step->type == EXPECT) {
             expect(d, step, i > 0 && d->steps[i - 1].type == EXPECT_ANY, &out, "in step");
             seen = p.out.len - out.len;
-        } else if (step->type != EXPECT_ANY && seen < p.out.len) {
+        } else if (step->type != EXPECT_ANY && seen < p.out.len && !pipelined(d, i)) {
             show_difference(d, step->line, out, "in step");
         } else if (step->type == SEND) {
             say(&p, buf_span(&step->bytes));
+        } else if (step->type == HANDSHAKE) {
+            handshake(&p);
         } else if (step->type == WAIT) {
             p.now_ms += step->wait_ms;
             if (pop3_server_timeout_ms(p.s, p.now_ms) == 0)
@@ -473,6 +611,20 @@ static void play_in_step(struct dialog *d, size_t output_bytes_max)
     play_done(&p);
 }
 
+/* Where in all that is sent the handshake is; SPAN_NPOS: nowhere. */
+static size_t handshake_at(const struct dialog *d)
+{
+    size_t at = 0;
+
+    for (size_t i = 0; i < d->step_count; i++) {
+        if (d->steps[i].type == HANDSHAKE)
+            return at;
+        if (d->steps[i].type == SEND)
+            at += d->steps[i].bytes.len;
+    }
+    return SPAN_NPOS;
+}
+
 /* The whole of the client's bytes in two parts, each in pieces of `piece` bytes. */
 static void play_cut(struct dialog *d, struct span all, size_t cut, size_t piece, size_t output_bytes_max)
 {
@@ -480,12 +632,17 @@ static void play_cut(struct dialog *d, struct span all, size_t cut, size_t piece
     struct span out;
     char how[80];
     bool skipping = false;
+    size_t tls_at = handshake_at(d);
 
     snprintf(how, sizeof how, "cut at %zu, in pieces of %zu, output %zu", cut, piece, output_bytes_max);
     play_init(&p, d, output_bytes_max);
     for (size_t at = 0; at < all.len && !p.closed;) {
         size_t end = at < cut ? cut : all.len, len = piece < end - at ? piece : end - at;
 
+        if (at == tls_at)
+            handshake(&p);
+        else if (at < tls_at && len > tls_at - at)
+            len = tls_at - at;
         say(&p, span_sub(all, at, len));
         at += len;
     }
