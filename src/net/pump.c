@@ -1,11 +1,20 @@
 #include "net/pump.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
+#include "base/err.h"
 #include "base/mem.h"
 #include "os/clock.h"
 
 enum { ROUNDS_MAX = 64 }; /* of feeding in one go; then other connections have their turn */
+
+enum tls_phase {
+    TLS_NONE,
+    TLS_WANTED,   /* the engine's output goes out first, and the engine rests */
+    TLS_SECURING, /* the stream is at it */
+    TLS_DONE
+};
 
 struct net_pump {
     const struct net_pump_ops *ops;
@@ -13,6 +22,10 @@ struct net_pump {
     struct net_stream *stream;
     struct net_timer *kick;     /* run once more, from the loop */
     struct net_timer *deadline; /* the engine's */
+    enum tls_phase phase;
+    struct net_tls *tls; /* a reference, while TLS is wanted */
+    struct net_tls_conf tls_conf;
+    bool held, fed, feeding;
     bool eof, eof_told, finishing;
 };
 
@@ -39,29 +52,101 @@ static void set_deadline(struct net_pump *p, uint64_t now_ms)
         net_timer_set(p->deadline, at > now_ms ? at - now_ms : 0);
 }
 
+static void finish(struct net_pump *p)
+{
+    p->finishing = true;
+    net_timer_stop(p->deadline);
+    net_stream_finish(p->stream);
+}
+
+static void begin_tls(struct net_pump *p)
+{
+    p->phase = TLS_SECURING;
+    net_timer_stop(p->deadline);
+    int rc = net_stream_start_tls(p->stream, p->tls, &p->tls_conf);
+    net_tls_unref(p->tls);
+    p->tls = NULL;
+    if (rc < 0)
+        finish(p); /* the stream has ended, and `ended` is on its way */
+}
+
+/* Held, or before the handshake is done: the engine has no part in it but to give up. */
+static bool rests(struct net_pump *p, uint64_t now_ms)
+{
+    bool from_the_start = p->phase == TLS_WANTED && !p->fed;
+    if (!p->held && p->phase != TLS_SECURING && !from_the_start)
+        return false;
+    if (p->ops->finished(p->session)) {
+        if (p->phase == TLS_NONE)
+            write_out(p, now_ms);
+        finish(p);
+    } else if (p->held)
+        set_deadline(p, now_ms);
+    else if (from_the_start)
+        begin_tls(p);
+    return true;
+}
+
+/* What has arrived behind the bytes that started TLS came in clear. Where nothing was fed yet, or another
+ * header was before TLS, it is the handshake itself. */
+static void stop_input(struct net_pump *p)
+{
+    net_stream_stop_input(p->stream, p->fed && !p->tls_conf.keep_input);
+}
+
+static size_t feed(struct net_pump *p, uint64_t now_ms, size_t *ret_offered)
+{
+    *ret_offered = 0;
+    if (p->phase == TLS_WANTED)
+        return 0;
+    struct span in = net_stream_input(p->stream);
+    p->feeding = true;
+    size_t taken = p->ops->feed(p->session, in, now_ms);
+    p->feeding = false;
+    p->fed = true;
+    *ret_offered = in.len;
+    net_stream_consume(p->stream, taken);
+    if (p->phase == TLS_WANTED)
+        stop_input(p);
+    return taken;
+}
+
+/* The peer will send no more, and everything was taken. */
+static void tell_eof(struct net_pump *p, uint64_t now_ms)
+{
+    p->eof_told = true;
+    if (net_stream_is_cut(p->stream))
+        finish(p); /* ends as lost */
+    else
+        p->ops->eof(p->session, now_ms);
+}
+
 static void run(void *arg)
 {
     struct net_pump *p = arg;
     uint64_t now_ms = os_clock_mono_ms();
-    if (p->finishing)
+    if (p->finishing || rests(p, now_ms))
         return;
     for (int round = 0;; round++) {
-        struct span in = net_stream_input(p->stream);
-        size_t taken = p->ops->feed(p->session, in, now_ms);
-        net_stream_consume(p->stream, taken);
+        size_t offered, taken = feed(p, now_ms, &offered);
         bool all_out = write_out(p, now_ms);
         if (p->ops->finished(p->session)) {
             if (all_out) {
-                p->finishing = true;
-                net_timer_stop(p->deadline);
-                net_stream_finish(p->stream);
+                finish(p);
                 return;
             }
             break; /* `writable` runs us again */
         }
-        if (in.len == 0 && p->eof && !p->eof_told) {
-            p->eof_told = true;
-            p->ops->eof(p->session, now_ms);
+        if (p->phase == TLS_WANTED) {
+            if (!all_out)
+                break;
+            begin_tls(p);
+            return;
+        }
+        if (offered == 0 && p->eof && !p->eof_told) {
+            tell_eof(p, now_ms);
+            if (p->finishing)
+                return;
             continue;
         }
         if (taken == 0 || !all_out)
@@ -78,6 +163,15 @@ static void on_eof(void *arg)
 {
     struct net_pump *p = arg;
     p->eof = true;
+    run(p);
+}
+
+static void on_secured(void *arg, const struct net_tls_info *info, size_t discarded)
+{
+    struct net_pump *p = arg;
+    p->phase = TLS_DONE;
+    p->eof = p->eof_told = false;
+    p->ops->secured(p->session, info, discarded, os_clock_mono_ms());
     run(p);
 }
 
@@ -103,20 +197,71 @@ static const struct net_stream_ops stream_ops = {
     .readable = run,
     .writable = run,
     .eof = on_eof,
+    .secured = on_secured,
     .ended = on_ended,
 };
 
-struct net_pump *net_pump_new(struct net_loop *loop, int fd, const struct net_stream_conf *conf,
-                              const struct net_pump_ops *ops, void *session)
+static struct net_pump *make(struct net_loop *loop, int fd, const struct net_stream_conf *conf,
+                             const struct net_pump_ops *ops, void *session, bool held)
 {
     struct net_pump *p = mem_zalloc(sizeof *p);
+    struct net_stream_conf stream = *conf;
+    stream.held = held;
     p->ops = ops;
     p->session = session;
-    p->stream = net_stream_new(loop, fd, conf, &stream_ops, p);
+    p->held = held;
+    p->stream = net_stream_new(loop, fd, &stream, &stream_ops, p);
     p->kick = net_timer_new(loop, run, p);
     p->deadline = net_timer_new(loop, on_deadline, p);
     net_timer_set(p->kick, 0);
     return p;
+}
+
+struct net_pump *net_pump_new(struct net_loop *loop, int fd, const struct net_stream_conf *conf,
+                              const struct net_pump_ops *ops, void *session)
+{
+    return make(loop, fd, conf, ops, session, false);
+}
+
+struct net_pump *net_pump_new_held(struct net_loop *loop, int fd, const struct net_stream_conf *conf,
+                                   const struct net_pump_ops *ops, void *session)
+{
+    return make(loop, fd, conf, ops, session, true);
+}
+
+void net_pump_release(struct net_pump *p)
+{
+    if (!p->held)
+        return;
+    p->held = false;
+    if (p->phase == TLS_NONE)
+        net_stream_release(p->stream);
+    net_timer_set(p->kick, 0);
+}
+
+int net_pump_start_tls(struct net_pump *p, struct net_tls *tls, const struct net_tls_conf *conf)
+{
+    if (p->phase != TLS_NONE || p->finishing)
+        return BRANT_ESTATE;
+    assert(p->ops->secured);
+    p->phase = TLS_WANTED;
+    p->tls = net_tls_ref(tls);
+    p->tls_conf = *conf;
+    if (!p->feeding) {
+        stop_input(p);
+        net_timer_set(p->kick, 0);
+    }
+    return BRANT_OK;
+}
+
+size_t net_pump_tls_binding(struct net_pump *p, enum net_tls_binding kind, uint8_t ret[NET_TLS_BINDING_MAX])
+{
+    return net_stream_tls_binding(p->stream, kind, ret);
+}
+
+const char *net_pump_end_text(const struct net_pump *p)
+{
+    return net_stream_end_text(p->stream);
 }
 
 void net_pump_kick(struct net_pump *p)
@@ -133,6 +278,7 @@ void net_pump_abort(struct net_pump *p)
 {
     net_timer_free(p->kick);
     net_timer_free(p->deadline);
+    net_tls_unref(p->tls);
     net_stream_free(p->stream);
     free(p);
 }

@@ -18,6 +18,7 @@ enum {
     NET_TLS_SUBJECT_MAX = 256,
     NET_TLS_BINDING_MAX = 64,
     NET_TLS_TEXT_MAX = 160,
+    NET_TLS_MESSAGE_MAX = 16384, /* of a handshake message, whatever its header claims */
 };
 
 struct net_signer;
