@@ -449,6 +449,14 @@ int conf_value_parse(struct conf *c, const struct conf_key *k, struct span value
     return BRANT_ESYNTAX;
 }
 
+void conf_keys_dir(const struct conf *c, char ret[CONF_KEYS_DIR_MAX])
+{
+    if (c->keys_dir[0])
+        snprintf(ret, CONF_KEYS_DIR_MAX, "%s", c->keys_dir);
+    else
+        snprintf(ret, CONF_KEYS_DIR_MAX, "%s-keys", c->data_dir);
+}
+
 const struct conf_listener *conf_listener_find(const struct conf_addresses *list,
                                                const struct ip_addr *address)
 {

@@ -254,11 +254,14 @@ enum {
     F(U8, status, IPC_STATUS_COUNT - 1, _) \
     F(BYTES, text, IPC_TEXT_MAX, _)
 
-/* LISTENER: with one descriptor, a listening socket. `id` names it in LISTENER_CLOSE. */
+/* LISTENER: with one descriptor, a listening socket. `id` names it in LISTENER_CLOSE. On a Unix socket the
+ * address is none, and peers of that uid or of that group are trusted, as root is (UINT32_MAX: nobody). */
 #define IPC_FIELDS_listener(F)               \
     F(U32, id, 0, _)                         \
     F(U8, service, IPC_SERVICE_COUNT - 1, _) \
-    F(ADDR, address, 0, _)
+    F(ADDR, address, 0, _)                   \
+    F(U32, trusted_uid, 0, _)                \
+    F(U32, trusted_gid, 0, _)
 #define IPC_FIELDS_listener_close(F) F(U32, id, 0, _)
 
 /* CHANNEL: with one descriptor, a stream to another process. It replaces an older one of the same purpose to

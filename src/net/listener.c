@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "net/addr.h"
+#include "os/peercred.h"
 
 struct net_listener {
     struct net_listener_conf conf;
@@ -78,11 +79,30 @@ static void shed(struct net_listener *l)
     pause_for_a_moment(l);
 }
 
+/* A program of this machine: who runs it, as the kernel saw it when it connected. */
+static void ask_kernel(const struct net_listener *l, struct net_accepted *a)
+{
+    struct os_peer who;
+    a->is_local = true;
+    a->uid = a->gid = UINT32_MAX;
+    if (os_peercred(a->fd, &who) < 0)
+        return;
+    a->uid = who.uid;
+    a->gid = who.gid;
+    a->pid = who.pid;
+    a->is_trusted =
+        who.uid == 0 || (l->conf.trusted_uid != UINT32_MAX && who.uid == l->conf.trusted_uid) ||
+        (l->conf.trusted_gid != UINT32_MAX && os_peercred_in_group(a->fd, (gid_t)l->conf.trusted_gid));
+}
+
 static void hand_over(struct net_listener *l, int fd, const struct sockaddr_storage *peer)
 {
-    int one = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     struct net_accepted a = {.fd = fd, .peer = net_addr_from_sockaddr(peer), .local = net_addr_local(fd)};
+    int one = 1;
+    if (peer->ss_family == AF_UNIX)
+        ask_kernel(l, &a);
+    else
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     l->stats.accepted++;
     l->conf.accepted(l->conf.context, &a);
 }

@@ -2,6 +2,9 @@
 #ifndef ROLES_COMMON_HANDOVER_H
 #define ROLES_COMMON_HANDOVER_H
 
+#include "conf/conf.h"
+#include "ipc/messages.h"
+
 /* The only descriptors a role is born with, besides 0 and 1 on /dev/null. */
 enum {
     ROLE_FD_DIAGNOSTICS = 2, /* a pipe: assertion and sanitizer texts, line by line into the log */
@@ -18,5 +21,13 @@ enum {
     ROLE_EXIT_SANDBOX = 5, /* a mandatory rung of the sandbox failed */
     ROLE_EXIT_START = 6
 };
+
+/* Isolation by connection: a process of this role takes one connection and ends with it, status 0; then its
+ * place is filled anew. */
+static inline bool role_takes_one_connection(enum ipc_role role, const struct conf *conf)
+{
+    return (role == IPC_ROLE_POP3 && conf->isolation_pop3 == CONF_ISOLATION_CONNECTION) ||
+           (role == IPC_ROLE_SUBMISSION && conf->isolation_submission == CONF_ISOLATION_CONNECTION);
+}
 
 #endif

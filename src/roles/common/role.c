@@ -22,6 +22,7 @@ enum {
     LISTENERS_MAX = 64,
     CHANNELS_MAX = 128, /* a store serves every instance of every role, and the command line */
     START_TIMEOUT_MS = 10000,
+    TLS_WAIT_MS = 3000, /* for certificates, before a listener comes to life without */
     STATUS_PAIRS_MAX = 64
 };
 
@@ -30,7 +31,8 @@ struct listener {
     uint32_t id;
     enum ipc_service service;
     struct ip_addr address;
-    int fd; /* until the loop runs */
+    uint32_t trusted_uid, trusted_gid;
+    int fd; /* until it is open */
     struct net_listener *net;
     struct net_listener_stats closed; /* what it had counted when it was closed */
 };
@@ -38,6 +40,7 @@ struct listener {
 struct pending_channel {
     enum ipc_role peer;
     uint32_t instance;
+    enum ipc_purpose purpose;
     int fd;
 };
 
@@ -48,7 +51,7 @@ struct role {
     struct net_loop loop;
     struct net_control control;
     struct net_watch *control_watch;
-    struct net_timer *drain_timer;
+    struct net_timer *drain_timer, *tls_timer;
     struct role_conf *conf;
     struct sandbox_report sandbox;
     struct listener listeners[LISTENERS_MAX];
@@ -58,6 +61,7 @@ struct role {
     struct net_channel *channels[CHANNELS_MAX];
     size_t channel_count;
     bool draining, running;
+    bool live;     /* READY: listeners are open */
     bool retiring; /* isolation by connection: it has its one connection */
 };
 
@@ -178,19 +182,13 @@ void role_status_add_u64(struct role_status *out, const char *key, uint64_t valu
 /* --- listeners and channels ------------------------------------------------------------------------------
  */
 
-/* Isolation by connection: this process takes one connection and ends with it; its place is filled anew. */
-static bool takes_one_connection(const struct role *r)
-{
-    return r->ops->role == IPC_ROLE_POP3 && r->conf->conf.isolation_pop3 == CONF_ISOLATION_CONNECTION;
-}
-
 static void on_accepted(void *context, const struct net_accepted *a)
 {
     struct listener *l = context;
     struct role *r = l->role;
     struct net_accepted accepted = *a;
     accepted.listener = l->address;
-    if (takes_one_connection(r)) {
+    if (role_takes_one_connection(r->ops->role, &r->conf->conf)) {
         r->retiring = true;
         role_accept_pause(r, true);
     }
@@ -199,9 +197,16 @@ static void on_accepted(void *context, const struct net_accepted *a)
 
 static void open_listener(struct role *r, struct listener *l)
 {
-    struct net_listener_conf conf = {
-        .fd = l->fd, .farewell = r->ops->farewell, .accepted = on_accepted, .context = l};
+    if (l->fd < 0)
+        return; /* closed before it was open */
+    struct net_listener_conf conf = {.fd = l->fd,
+                                     .farewell = r->ops->farewell,
+                                     .accepted = on_accepted,
+                                     .context = l,
+                                     .trusted_uid = l->trusted_uid,
+                                     .trusted_gid = l->trusted_gid};
     l->net = net_listener_new(&r->loop, &conf);
+    l->fd = -1; /* the listener's */
     net_listener_pause(l->net, r->retiring);
 }
 
@@ -214,21 +219,30 @@ static void take_listener(struct role *r, const struct ipc_listener *m)
                            .id = m->id,
                            .service = (enum ipc_service)m->service,
                            .address = m->address,
+                           .trusted_uid = m->trusted_uid,
+                           .trusted_gid = m->trusted_gid,
                            .fd = r->control.fd};
     r->control.fd = -1;
-    if (r->running)
+    if (r->live)
         open_listener(r, l);
 }
 
 /* Closed listeners keep their place: open ones are pointed to by their callbacks. */
 static void close_listeners(struct role *r, uint32_t id, bool all)
 {
-    for (size_t i = 0; i < r->listener_count; i++)
-        if ((all || r->listeners[i].id == id) && r->listeners[i].net) {
-            r->listeners[i].closed = net_listener_stats(r->listeners[i].net);
-            net_listener_free(r->listeners[i].net);
-            r->listeners[i].net = NULL;
+    for (size_t i = 0; i < r->listener_count; i++) {
+        struct listener *l = &r->listeners[i];
+        if (!all && l->id != id)
+            continue;
+        if (l->net) {
+            l->closed = net_listener_stats(l->net);
+            net_listener_free(l->net);
+            l->net = NULL;
         }
+        if (l->fd >= 0)
+            close(l->fd);
+        l->fd = -1;
+    }
 }
 
 void role_accept_pause(struct role *r, bool paused)
@@ -263,18 +277,23 @@ static void on_drained(void *context, struct net_channel *c)
         r->ops->drained(r, c);
 }
 
+void role_accuse(struct role *r, enum ipc_role peer, uint32_t instance, const char *text)
+{
+    (void)r;
+    log_event(LOG_ERROR, "peer-fault", LOG_STR("peer", ipc_role_name(peer)), LOG_U64("instance", instance),
+              LOG_STR("reason", text));
+    struct ipc_message m = {.type = IPC_TYPE_PEER_FAULT};
+    m.peer_fault.peer_role = (uint8_t)peer;
+    m.peer_fault.peer_instance = instance;
+    m.peer_fault.reason = span_str(text);
+    send_control(&m);
+}
+
 static void on_ended(void *context, struct net_channel *c, enum net_channel_end end, const char *text)
 {
     struct role *r = context;
-    if (end == NET_CHANNEL_FAULT) {
-        log_event(LOG_ERROR, "peer-fault", LOG_STR("peer", ipc_role_name(net_channel_peer_role(c))),
-                  LOG_U64("instance", net_channel_peer_instance(c)), LOG_STR("reason", text));
-        struct ipc_message m = {.type = IPC_TYPE_PEER_FAULT};
-        m.peer_fault.peer_role = (uint8_t)net_channel_peer_role(c);
-        m.peer_fault.peer_instance = net_channel_peer_instance(c);
-        m.peer_fault.reason = span_str(text);
-        send_control(&m);
-    }
+    if (end == NET_CHANNEL_FAULT)
+        role_accuse(r, net_channel_peer_role(c), net_channel_peer_instance(c), text);
     forget_channel(r, c);
 }
 
@@ -286,6 +305,13 @@ static const struct net_channel_ops channel_ops = {
 
 static void open_channel(struct role *r, const struct pending_channel *p)
 {
+    if (p->purpose == IPC_PURPOSE_CALLS) {
+        if (r->ops->call_channel)
+            r->ops->call_channel(r, p->peer, p->instance, p->fd);
+        else
+            close(p->fd);
+        return;
+    }
     for (size_t i = 0; i < r->channel_count; i++)
         if (net_channel_peer_role(r->channels[i]) == p->peer &&
             net_channel_peer_instance(r->channels[i]) == p->instance) {
@@ -308,7 +334,8 @@ static void take_channel(struct role *r, const struct ipc_channel *m)
 {
     if (r->control.fd < 0)
         return;
-    struct pending_channel p = {(enum ipc_role)m->peer_role, m->peer_instance, r->control.fd};
+    struct pending_channel p = {(enum ipc_role)m->peer_role, m->peer_instance, (enum ipc_purpose)m->purpose,
+                                r->control.fd};
     if (!r->running && r->pending_count == CHANNELS_MAX)
         return;
     r->control.fd = -1;
@@ -316,6 +343,15 @@ static void take_channel(struct role *r, const struct ipc_channel *m)
         open_channel(r, &p);
     else
         r->pending[r->pending_count++] = p;
+}
+
+static void take_key_file(struct role *r, const struct ipc_key_file *m)
+{
+    if (r->control.fd < 0 || !r->ops->key_file)
+        return;
+    int fd = r->control.fd;
+    r->control.fd = -1;
+    r->ops->key_file(r, m, fd);
 }
 
 /* --- what the supervisor says ------------------------------------------------------------------------------
@@ -372,6 +408,13 @@ static void handle(struct role *r)
     case IPC_TYPE_CHANNEL:
         take_channel(r, &m->channel);
         break;
+    case IPC_TYPE_KEY_FILES:
+        if (r->ops->key_files)
+            r->ops->key_files(r, &m->key_files);
+        break;
+    case IPC_TYPE_KEY_FILE:
+        take_key_file(r, &m->key_file);
+        break;
     case IPC_TYPE_STATUS_ASK:
         send_status(r, m->tag);
         break;
@@ -419,7 +462,8 @@ static int take_orders(struct role *r)
             return BRANT_ESTATE;
         if (m->type == IPC_TYPE_TOKEN_KEY && r->ops->token_key)
             r->ops->token_key(r, m->token_key.key);
-        else if (m->type == IPC_TYPE_CONFIG || m->type == IPC_TYPE_LISTENER || m->type == IPC_TYPE_CHANNEL)
+        else if (m->type == IPC_TYPE_CONFIG || m->type == IPC_TYPE_LISTENER || m->type == IPC_TYPE_CHANNEL ||
+                 m->type == IPC_TYPE_KEY_FILES || m->type == IPC_TYPE_KEY_FILE)
             handle(r);
     }
 }
@@ -441,11 +485,13 @@ static void log_sandbox(const struct sandbox_report *report, enum log_level leve
 
 static int lock_down(struct role *r, pid_t parent)
 {
+    char keys_dir[CONF_KEYS_DIR_MAX];
+    conf_keys_dir(&r->conf->conf, keys_dir);
     struct sandbox_plan plan = {
         .profile = sandbox_profile_find(r->ops->executable),
         .uid = (uid_t)(r->conf->conf.uid_base + r->ops->role),
         .gid = (gid_t)(r->conf->conf.uid_base + r->ops->role),
-        .data_dir = r->conf->conf.data_dir,
+        .data_dir = r->ops->role == IPC_ROLE_SIGNER ? keys_dir : r->conf->conf.data_dir,
         .die_with_parent = true,
     };
     assert(plan.profile);
@@ -472,6 +518,32 @@ static bool environment_is_right(const struct role_ops *ops)
     return true;
 }
 
+static void go_live(struct role *r)
+{
+    if (r->live)
+        return;
+    r->live = true;
+    for (size_t i = 0; i < r->listener_count; i++)
+        open_listener(r, &r->listeners[i]);
+    send_ready(r);
+}
+
+void role_tls_there(struct role *r)
+{
+    if (r->running && !r->draining)
+        go_live(r);
+}
+
+static void no_certificates(void *arg)
+{
+    struct role *r = arg;
+    if (!r->live && !r->draining) {
+        log_event(LOG_WARNING, "no-certificates",
+                  LOG_STR("remedy", "TLS is not offered until the signer is back"));
+        go_live(r);
+    }
+}
+
 static int bring_up(struct role *r, pid_t parent)
 {
     if (take_orders(r) < 0)
@@ -479,6 +551,7 @@ static int bring_up(struct role *r, pid_t parent)
     if (net_loop_init(&r->loop) < 0 || (r->ops->prepare && r->ops->prepare(r) != 0))
         return ROLE_EXIT_PREPARE;
     r->drain_timer = net_timer_new(&r->loop, drain_over, r);
+    r->tls_timer = net_timer_new(&r->loop, no_certificates, r);
     if (lock_down(r, parent) < 0)
         return ROLE_EXIT_SANDBOX;
     if (r->ops->start && r->ops->start(r) != 0)
@@ -486,11 +559,20 @@ static int bring_up(struct role *r, pid_t parent)
     r->running = true;
     for (size_t i = 0; i < r->pending_count; i++)
         open_channel(r, &r->pending[i]);
-    for (size_t i = 0; i < r->listener_count; i++)
-        open_listener(r, &r->listeners[i]);
     r->control_watch = net_watch_new(&r->loop, ROLE_FD_CONTROL, control_readable, r);
-    send_ready(r);
+    if (r->ops->call_channel)
+        net_timer_set(r->tls_timer, TLS_WAIT_MS);
+    else
+        go_live(r);
     return 0;
+}
+
+enum ipc_role role_of_arguments(int argc, char **argv, enum ipc_role otherwise)
+{
+    for (int role = 0; argc > 3 && role < IPC_ROLE_COUNT; role++)
+        if (strcmp(argv[3], ipc_role_name((enum ipc_role)role)) == 0)
+            return (enum ipc_role)role;
+    return otherwise;
 }
 
 int role_main(const struct role_ops *ops, void *context, int argc, char **argv)

@@ -15,7 +15,7 @@ struct tls_client *tls_client_new(struct role *r);
 void tls_client_free(struct tls_client *t); /* after all sessions; NULL is allowed */
 
 /* From the role's ops: a channel for calls to the signer; a message from the signer. */
-void tls_client_call_channel(struct tls_client *t, uint32_t instance, int fd);
+void tls_client_call_channel(struct tls_client *t, enum ipc_role peer, uint32_t instance, int fd);
 void tls_client_message(struct tls_client *t, const struct ipc_message *m);
 
 /* The set for connections that begin now; borrowed. NULL: there is none yet, do not offer TLS. */

@@ -27,19 +27,20 @@ static void accepted(struct role *r, enum ipc_service service, const struct net_
 
 static void channel_up(struct role *r, struct net_channel *c)
 {
-    store_client_up(shared_of(r)->store, c);
+    if (net_channel_peer_role(c) == IPC_ROLE_STORE)
+        store_client_up(shared_of(r)->store, c);
 }
 
 static void channel_down(struct role *r, struct net_channel *c)
 {
-    (void)c;
-    store_client_down(shared_of(r)->store);
+    if (net_channel_peer_role(c) == IPC_ROLE_STORE)
+        store_client_down(shared_of(r)->store);
 }
 
 static void message(struct role *r, struct net_channel *c, const struct ipc_message *m)
 {
-    (void)c;
-    store_client_message(shared_of(r)->store, m);
+    if (net_channel_peer_role(c) == IPC_ROLE_STORE)
+        store_client_message(shared_of(r)->store, m);
 }
 
 static void drain(struct role *r, uint32_t deadline_ms)
