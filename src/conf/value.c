@@ -451,10 +451,10 @@ int conf_value_parse(struct conf *c, const struct conf_key *k, struct span value
 
 void conf_keys_dir(const struct conf *c, char ret[CONF_KEYS_DIR_MAX])
 {
-    if (c->keys_dir[0])
-        snprintf(ret, CONF_KEYS_DIR_MAX, "%s", c->keys_dir);
-    else
-        snprintf(ret, CONF_KEYS_DIR_MAX, "%s-keys", c->data_dir);
+    const char *from = c->keys_dir[0] ? c->keys_dir : c->data_dir; /* 255 bytes at most */
+    size_t len = strnlen(from, CONF_KEYS_DIR_MAX - sizeof "-keys");
+    memcpy(ret, from, len);
+    memcpy(ret + len, c->keys_dir[0] ? "" : "-keys", c->keys_dir[0] ? 1 : sizeof "-keys");
 }
 
 const struct conf_listener *conf_listener_find(const struct conf_addresses *list,
