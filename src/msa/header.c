@@ -139,23 +139,33 @@ static int sender_add(struct msa_header *h, struct span address, unsigned place,
     return BRANT_OK;
 }
 
-/* What a display name or comment shows. */
+static int shown_addresses_add(struct msa_header *h, struct span text, unsigned place)
+{
+    _cleanup_buf_ struct buf scratch = {0};
+    struct span address;
+    int rc = BRANT_OK;
+
+    buf_init(&scratch, text.len);
+    while (!rc && msa_shown_next(&text, &scratch, &address))
+        rc = sender_add(h, address, place, NULL);
+    return rc;
+}
+
+/* What a display name or comment shows: to readers that decode it and to those that don't. */
 static int shown_add(struct msa_header *h, struct span raw, unsigned place, const char **ret_reason)
 {
-    _cleanup_buf_ struct buf text = {0}, scratch = {0};
-    struct span rest, address;
+    _cleanup_buf_ struct buf text = {0};
     int rc;
 
     if (!raw.len)
         return BRANT_OK;
     buf_init(&text, 6 * raw.len + 64);
-    buf_init(&scratch, 6 * raw.len + 64);
     rc = msa_shown_text(raw, &text, ret_reason);
     if (rc)
         return rc;
-    rest = buf_span(&text);
-    while (!rc && msa_shown_next(&rest, &scratch, &address))
-        rc = sender_add(h, address, place, NULL);
+    rc = shown_addresses_add(h, buf_span(&text), place);
+    if (!rc)
+        rc = shown_addresses_add(h, raw, place);
     if (rc)
         *ret_reason = "a display name with too many or too long addresses";
     return rc;
