@@ -222,28 +222,35 @@ static int expand(struct commit *c)
     return c->rec->recipients_count ? BRANT_OK : BRANT_ETRYLATER;
 }
 
-/* The sender's own copy. Quota is not asked: mail that was accepted is filed. A mailbox that has given out
- * all its UIDs goes without. */
-static int sent_copy(struct commit *c)
+/* The mailbox of the sender's copy; NULL where none is wanted. One that is missing is made, and
+ * BRANT_ETRYLATER says to wait until its record is durable: a batch is not atomic, so a message in the same
+ * one could come through a crash without the mailbox it is in. */
+static int sent_box(struct commit *c, struct dir_mailbox **ret)
 {
-    struct dir_mailbox *box;
-    struct record_entry *e;
-
+    *ret = NULL;
     if (!c->sender || !(c->sender->options & STORE_ACCOUNT_SENT_COPY))
         return BRANT_OK;
-    box = ops_mailbox_named(c->sender, SENT);
-    if (!box) {
-        int rc = ops_mailbox_new(c->st, c->sender, SENT, (int64_t)c->rec->time_ms, &box);
+    *ret = ops_mailbox_named(c->sender, SENT);
+    if (!*ret) {
+        int rc = ops_mailbox_new(c->st, c->sender, SENT, (int64_t)c->rec->time_ms, ret);
 
         if (rc)
             return rc;
     }
-    if (box->uidnext == UINT32_MAX)
-        return BRANT_OK;
+    return (*ret)->id > atomic_load(&c->st->durable_seq) ? BRANT_ETRYLATER : BRANT_OK;
+}
+
+/* Quota is not asked: mail that was accepted is filed. A mailbox that has given out all its UIDs goes
+ * without. */
+static void sent_copy(struct commit *c, const struct dir_mailbox *box)
+{
+    struct record_entry *e;
+
+    if (!box || box->uidnext == UINT32_MAX)
+        return;
     e = put_entry(c->rec, box);
     e->flags = STORE_FLAG_SEEN;
     e->size = c->in->prefixes[0].len + c->in->body->bytes;
-    return BRANT_OK;
 }
 
 static void commit_heads(struct commit *c, uint64_t seq)
@@ -299,6 +306,7 @@ int ops_commit(struct store *st, struct store_op *op, int64_t now_ms)
     const struct commit_seen *seen = commits_get(&st->commits, in->id);
     union record rec = {.message = {.time_ms = (uint64_t)now_ms}};
     struct commit c = {.st = st, .in = in, .rec = &rec.message};
+    struct dir_mailbox *sent;
     int rc = check(in);
 
     if (seen) {
@@ -316,9 +324,13 @@ int ops_commit(struct store *st, struct store_op *op, int64_t now_ms)
     rc = expand(&c);
     if (rc)
         return refuse(op, rc, rc == BRANT_ELIMIT ? "too many recipients" : "a recipient is no longer there");
-    rc = sent_copy(&c);
-    if (!rc)
-        rc = append(st, &rec, in->prefixes, in->prefix_count, in->body, &op->seq);
+    rc = sent_box(&c, &sent);
+    if (rc == BRANT_ETRYLATER)
+        return rc;
+    if (rc)
+        return refuse(op, rc, NULL);
+    sent_copy(&c, sent);
+    rc = append(st, &rec, in->prefixes, in->prefix_count, in->body, &op->seq);
     if (rc)
         return refuse(op, rc, NULL);
     commit_heads(&c, op->seq);

@@ -164,14 +164,16 @@ struct store_rcpt {
  * resolved gets its result, one of store_resolve, and is left out of the envelope; the others get the
  * message, and it is BRANT_ETRYLATER when nobody is left. With a `submitter` recipients that are not local
  * become rows of the queue, in the same record; without one they are refused. When the submitter's account
- * has STORE_ACCOUNT_SENT_COPY, the same record also puts a copy, \Seen, into its Sent mailbox, which is made
- * first where it is missing, and whatever the quota says. An account reached by several recipients gets one
- * copy, an address elsewhere one row. Quota is not asked here: that was decided by store_resolve (rule 3 of
- * DESIGN §3). BRANT_OK: durable and in the mailboxes. BRANT_ETRYLATER: a recipient can't be resolved any
- * more, the submitter's account is gone or disabled, or the store is busy; nothing was stored.
- * BRANT_ENOSPACE: below the reserve. BRANT_ELIMIT: the expansion is over STORE_EXPANSION_MAX or a field over
- * its maximum. BRANT_ESTATE: the body is not finished. An id that was committed before answers BRANT_OK with
- * `duplicate`, and nothing is stored twice; results of single recipients are not remembered. */
+ * has STORE_ACCOUNT_SENT_COPY, the same record also puts a copy, \Seen, into its Sent mailbox, whatever the
+ * quota says; one that is missing is made first, by a record of its own. An account reached by several
+ * recipients gets one copy, an address elsewhere one row. Quota is not asked here: that was decided by
+ * store_resolve (rule 3 of DESIGN §3).
+ *
+ * BRANT_OK: durable and in the mailboxes. BRANT_ETRYLATER: a recipient can't be resolved any more, the
+ * submitter's account is gone or disabled, or the store is busy; nothing was stored. BRANT_ENOSPACE: below
+ * the reserve. BRANT_ELIMIT: the expansion is over STORE_EXPANSION_MAX or a field over its maximum.
+ * BRANT_ESTATE: the body is not finished. An id that was committed before answers BRANT_OK with `duplicate`,
+ * and nothing is stored twice; results of single recipients are not remembered. */
 struct store_commit {
     uint8_t id[16];
     uint8_t session[16];

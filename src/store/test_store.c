@@ -495,7 +495,7 @@ static void wait_for(struct threaded *t)
     assert_int_equal(t->op.result, BRANT_OK);
 }
 
-static void threaded_commit(struct bench *b, struct threaded *t, uint32_t number)
+static void threaded_commit(struct bench *b, struct threaded *t, uint32_t number, uint64_t submitter)
 {
     static const struct span prefix = {(const uint8_t *)"P\r\n", 3};
     char body[1000];
@@ -506,7 +506,8 @@ static void threaded_commit(struct bench *b, struct threaded *t, uint32_t number
     t->op = (struct store_op){.kind = STORE_OP_COMMIT,
                               .done = threaded_done,
                               .ctx = t,
-                              .commit = {.prefixes = &prefix,
+                              .commit = {.submitter = submitter,
+                                         .prefixes = &prefix,
                                          .prefix_count = 1,
                                          .rcpts = &t->rcpt,
                                          .rcpt_count = 1,
@@ -522,16 +523,23 @@ static void threads(void **state)
     struct threaded *flights = mem_array(THREADED_FLIGHT, sizeof *flights);
     struct store_mailbox_info box;
     struct threaded expunge = {0};
+    struct store_op copies = {.kind = STORE_OP_ACCOUNT_SET,
+                              .account = {.address = SPAN_LIT("alice@brant.test"),
+                                          .set = STORE_SET_OPTIONS,
+                                          .options = STORE_ACCOUNT_SENT_COPY,
+                                          .option_mask = STORE_ACCOUNT_SENT_COPY}};
+    struct store_account_info info;
     uint64_t alice = 0;
 
     buf_init(&out, 1u << 20);
     assert_int_equal(bench_account_add(b, "alice@brant.test", &alice), BRANT_OK);
+    assert_int_equal(bench_run(b, &copies), BRANT_OK);
     assert_int_equal(store_threads_start(b->st), BRANT_OK);
     for (uint32_t done = 0; done < THREADED; done += THREADED_FLIGHT) {
         uint32_t uid = done + 1;
 
         for (uint32_t i = 0; i < THREADED_FLIGHT; i++)
-            threaded_commit(b, &flights[i], done + i + 1);
+            threaded_commit(b, &flights[i], done + i + 1, i % 2 ? alice : 0);
         for (uint32_t i = 0; i < THREADED_FLIGHT; i++)
             wait_for(&flights[i]);
         assert_int_equal(store_mailbox_get(b->reader, alice, 0, &box), BRANT_OK);
@@ -552,6 +560,8 @@ static void threads(void **state)
     bench_settle(b);
     assert_int_equal(store_mailbox_get(b->reader, alice, 0, &box), BRANT_OK);
     assert_int_equal(box.messages, THREADED - THREADED / THREADED_FLIGHT);
+    assert_int_equal(store_account_get(b->st, alice, &info), BRANT_OK);
+    assert_int_equal(info.messages, box.messages + THREADED / 2); /* and those in Sent */
     assert_true(bench_same_after_rebuild(b, true));
     free(flights);
 }

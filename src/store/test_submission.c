@@ -390,6 +390,39 @@ static void sent_copy(void **state)
     settle_and_check(b);
 }
 
+/* Two submissions in one batch, and there is no Sent yet: both wait until it is durable. */
+static void sent_made_once(void **state)
+{
+    struct bench *b = *state;
+    const char *to = "x@far.test";
+    struct sent *s[2];
+    bool answered[2] = {false};
+    struct store_mailbox_info box;
+    uint64_t sent;
+
+    set_option(b, "alice@brant.test", STORE_ACCOUNT_SENT_COPY);
+    for (int i = 0; i < 2; i++) {
+        s[i] = sent_new(b, (uint8_t)(i + 1), &to, 1, SPAN_LIT("x"));
+        s[i]->op.done = bench_answered;
+        s[i]->op.ctx = &answered[i];
+        store_submit(b->st, &s[i]->op);
+    }
+    assert_int_equal(store_writer_step(b->st, ++b->now_ms), 1);
+    sent = box_of(b, alice, "Sent");
+    assert_false(answered[0] || answered[1]);
+    assert_int_equal(sent, atomic_load(&b->st->durable_seq));
+    assert_int_equal(store_writer_step(b->st, ++b->now_ms), 1);
+    assert_true(answered[0] && answered[1]);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(s[i]->op.result, BRANT_OK);
+        assert_int_equal(s[i]->op.commit.queued, 1);
+        free(s[i]);
+    }
+    assert_int_equal(store_mailbox_get(b->reader, alice, sent, &box), BRANT_OK);
+    assert_int_equal(box.messages, 2);
+    settle_and_check(b);
+}
+
 /* ---- Recipients that stand alone
  * --------------------------------------------------------------------------------------- */
 
@@ -620,9 +653,19 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(born_in_the_commit),  T(listing),   T(removal),    T(removal_twice), T(who_may_send),
-        T(sender_removed),      T(sent_copy), T(each_alone), T(appended),      T(recognised),
-        T(recognised_in_order), T(traced),
+        T(born_in_the_commit),
+        T(listing),
+        T(removal),
+        T(removal_twice),
+        T(who_may_send),
+        T(sender_removed),
+        T(sent_copy),
+        T(sent_made_once),
+        T(each_alone),
+        T(appended),
+        T(recognised),
+        T(recognised_in_order),
+        T(traced),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
