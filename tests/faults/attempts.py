@@ -9,13 +9,22 @@ import re
 import threading
 
 TOKEN = re.compile(rb"^X-Attempt: ([0-9a-z]+-[0-9]+)\r\n", re.M)
+STRANGER = "load@example.org"
+SUBMITTERS = {"sa": "alice@brant.test", "sb": "bob@brant.test", "sc": "carol@brant.test"}
+
+
+def sender(token):
+    """Who sends an attempt: a user, whose mark the token begins with, or a stranger."""
+    return SUBMITTERS.get(token[:2], STRANGER)
 
 
 def message(token):
-    """The bytes of an attempt as they are handed to the server, CRLF line ends."""
+    """The bytes of an attempt as they are handed to the server, CRLF line ends. What users send has nothing that a
+    submission server would repair."""
     size = int(token.rsplit("-", 1)[1])
     rng = random.Random(token)
-    head = (f"X-Attempt: {token}\r\nFrom: load@example.org\r\nTo: somebody@brant.test\r\n"
+    head = (f"X-Attempt: {token}\r\nFrom: {sender(token)}\r\nTo: somebody@brant.test\r\n"
+            f"Date: Mon, 23 Nov 2026 09:00:00 +0000\r\nMessage-ID: <{token}@load.example.org>\r\n"
             f"Subject: attempt {token}\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n").encode()
     lines = [head]
     have = len(head)
@@ -53,20 +62,22 @@ class Ledger:
     def __init__(self):
         self.lock = threading.Lock()
         self.mail = {}       # (token, account) -> outcome
+        self.remote = {}     # (token, remote recipient) -> outcome
         self.deletes = {}    # (token, account) -> True (acknowledged) or False (unknown)
         self.accounts = {}   # address -> "present", "absent" or "unknown"
         self.refusals = {}   # first reply word -> count, for the summary
 
-    def tried(self, token, accounts):
+    def tried(self, token, accounts, remote=()):
         with self.lock:
-            for account in accounts:
-                self.mail[token, account] = self.UNANSWERED
+            self.mail.update({(token, a): self.UNANSWERED for a in accounts})
+            self.remote.update({(token, r): self.UNANSWERED for r in remote})
 
-    def answered(self, token, accounts, reply):
+    def answered(self, token, accounts, reply, remote=()):
         accepted = reply.startswith(b"250")
+        outcome = self.ACCEPTED if accepted else self.REFUSED
         with self.lock:
-            for account in accounts:
-                self.mail[token, account] = self.ACCEPTED if accepted else self.REFUSED
+            self.mail.update({(token, a): outcome for a in accounts})
+            self.remote.update({(token, r): outcome for r in remote})
             if not accepted:
                 word = reply[:9].decode("ascii", "replace")
                 self.refusals[word] = self.refusals.get(word, 0) + 1
@@ -95,7 +106,7 @@ def verify(ledger, contents):
             if body != message(token):
                 wrong.append(f"{account}: {token} is not what was sent: "
                              f"{len(body)} bytes, {hashlib.sha256(body).hexdigest()[:16]}")
-            if not prefix.startswith(b"Return-Path: <load@example.org>\r\nReceived: "):
+            if not prefix.startswith(f"Return-Path: <{sender(token)}>\r\nReceived: ".encode()):
                 wrong.append(f"{account}: {token} has a strange prefix {prefix[:100]!r}")
     for (token, account), outcome in ledger.mail.items():
         if account not in contents:
@@ -112,4 +123,26 @@ def verify(ledger, contents):
             wrong.append(f"{account}: {token} was refused and is there")
     for token, account in seen:
         wrong.append(f"{account}: {token} was never sent there")
+    return wrong
+
+
+def verify_queue(ledger, rows):
+    """Compares the ledger with the queue, as a list of (sender, recipient); returns a list of what is wrong."""
+    wrong = []
+    count = {}
+    for who, address in rows:
+        count[address] = count.get(address, 0) + 1
+        token = address.split(".")[0]
+        if (token, address) not in ledger.remote:
+            wrong.append(f"queue: nobody sent to {address}")
+        elif who != sender(token):
+            wrong.append(f"queue: {address} is from {who}")
+    for (token, address), outcome in ledger.remote.items():
+        n = count.get(address, 0)
+        if n > 1:
+            wrong.append(f"queue: {address} is there {n} times ({outcome})")
+        elif outcome == Ledger.ACCEPTED and n != 1:
+            wrong.append(f"queue: {address} was accepted and is LOST")
+        elif outcome == Ledger.REFUSED and n:
+            wrong.append(f"queue: {address} was refused and is there")
     return wrong

@@ -11,7 +11,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import journal_reader  # noqa: E402
-from attempts import Ledger, verify  # noqa: E402
+from attempts import Ledger, verify, verify_queue  # noqa: E402
 
 MESSAGE, FLAGS, EXPUNGE, COPY, MOVE, ENTRIES, MAILBOX, ACCOUNT, DOMAIN, ALIAS, RETIRE, QUEUE = range(1, 13)
 NEWEST = {MESSAGE: 2, ACCOUNT: 2}  # all other types have version 1
@@ -235,10 +235,12 @@ def main():
     directory, ledger_path = sys.argv[1:3]
     ledger = Ledger()
     with open(ledger_path) as f:
-        for token, account, outcome, deleted in json.load(f):
-            ledger.mail[token, account] = outcome
-            if deleted is not None:
-                ledger.deletes[token, account] = deleted
+        told = json.load(f)
+    for token, account, outcome, deleted in told["mail"]:
+        ledger.mail[token, account] = outcome
+        if deleted is not None:
+            ledger.deletes[token, account] = deleted
+    ledger.remote = {(token, address): outcome for token, address, outcome in told["queue"]}
     journal = Journal(directory)
     count = 0
     for record in journal_reader.records(directory):
@@ -248,6 +250,7 @@ def main():
     journal.check_queue()
     wanted = {account for _, account in ledger.mail}
     wrong = journal.problems + verify(ledger, {a: m for a, m in contents.items() if a in wanted})
+    wrong += verify_queue(ledger, [(row["sender"].decode(), row["address"].decode()) for row in journal.queue.values()])
     missing = wanted - contents.keys()
     if missing:
         wrong.append(f"accounts missing from the journal: {sorted(missing)}")

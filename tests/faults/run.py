@@ -4,8 +4,11 @@
     run.py [--kills N] [--seed S] [--keep]
 
 Acknowledged mail must be there exactly once and byte for byte, unanswered mail once or not at all, nothing
-in part; acknowledged deletions and account changes must hold. The mailboxes are read over POP3, and then,
-with the server stopped, out of the journal by tests/faults/journal_check.py, which follows docs/disk.md.
+in part; acknowledged deletions and account changes must hold; so must the rows of the queue. Users submit and
+read under TLS all the while: the death of the signer, or of any other process, may cost them a handshake, a
+connection or a temporary failure, and nothing else. The mailboxes are read over POP3, the queue by the command,
+and then, with the server stopped, both out of the journal by tests/faults/journal_check.py, which follows
+docs/disk.md.
 """
 import argparse
 import json
@@ -19,11 +22,15 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from attempts import Ledger, verify  # noqa: E402
+from attempts import Ledger, verify, verify_queue  # noqa: E402
 from load import ALIASES, MAILBOXES, Load  # noqa: E402
 from system import System  # noqa: E402
 
-TARGETS = ("brant-store",) * 5 + ("brant-smtp",) * 3 + ("brant-pop3",) * 2 + ("supervisor",) * 2
+TARGETS = ("brant-store",) * 5 + ("brant-smtp",) * 2 + ("submission",) * 2 + ("brant-signer",) * 3 + ("brant-pop3",) * 2 + \
+    ("supervisor",) * 2
+# Not what this is about: everybody comes from one address, and sends more than people do.
+CONFIG = {"auth.source_failures": "10000", "auth.account_failures": "1000", "submission.messages_per_hour": "0",
+          "submission.recipients_per_day": "0"}
 
 
 def kill_one(system, rng):
@@ -32,10 +39,19 @@ def kill_one(system, rng):
     if target == "supervisor":
         left = system.kill_supervisor()
         system.start()
+        system.configure(CONFIG)
         return [f"pids {left} outlived the supervisor"] if left else []
-    pid = system.wait_for_child(target)
-    os.kill(pid, signal.SIGKILL)
     try:
+        if target == "submission":
+            pid = system.submission_pid()
+            os.kill(pid, signal.SIGKILL)
+            if system.submission_pid() == pid:
+                time.sleep(1)
+                if system.submission_pid() == pid:
+                    return ["the submission process was killed and is there"]
+            return []
+        pid = system.wait_for_child(target)
+        os.kill(pid, signal.SIGKILL)
         system.wait_for_child(target, not_pid=pid)
     except RuntimeError as e:
         return [str(e)]
@@ -53,6 +69,13 @@ def check_accounts(system, ledger):
                     if s == "absent" and a in have]
 
 
+def check_queue(system, ledger):
+    listed = system.cli("queue", "list", "--json")
+    if listed.returncode != 0:
+        return [f"queue list failed: {listed.stderr}"]
+    return verify_queue(ledger, [(row["sender"], row["recipient"]) for row in json.loads(listed.stdout)["queue"]])
+
+
 def check_store(system):
     checked = system.cli("store", "check", "--deep", timeout=300)
     return [] if checked.returncode == 0 else [f"store check: {checked.stdout}{checked.stderr}"]
@@ -61,8 +84,9 @@ def check_store(system):
 def check_journal(system, ledger, ledger_path):
     """The independent reader, with the server stopped."""
     with open(ledger_path, "w") as f:
-        json.dump([[token, account, outcome, ledger.deletes.get((token, account))]
-                   for (token, account), outcome in ledger.mail.items()], f)
+        json.dump({"mail": [[token, account, outcome, ledger.deletes.get((token, account))]
+                            for (token, account), outcome in ledger.mail.items()],
+                   "queue": [[token, address, outcome] for (token, address), outcome in ledger.remote.items()]}, f)
     here = os.path.dirname(os.path.abspath(__file__))
     done = subprocess.run(["/usr/bin/python3", os.path.join(here, "journal_check.py"), system.data, ledger_path],
                           capture_output=True, text=True, timeout=600)
@@ -84,6 +108,7 @@ def main():
     wrong = []
     print(f"faults: {args.kills} kills, seed {seed}, in {top}", flush=True)
     system.start()
+    system.configure(CONFIG)
     for alias, targets in ALIASES.items():
         for target in (targets if alias != "nested@brant.test" else ["all@brant.test"]):
             added = system.cli("alias", "add", alias, target)
@@ -102,16 +127,21 @@ def main():
         load.finish()
     outcomes = list(load.ledger.mail.values())
     wrong += verify(load.ledger, {a: system.mailbox(a) for a in MAILBOXES})
+    wrong += load.surprises
     wrong += check_accounts(system, load.ledger)
+    wrong += check_queue(system, load.ledger)
     wrong += check_store(system)
     status = system.stop()
     if status != 0:
         wrong.append(f"brant demo ended with {status}")
     wrong += check_journal(system, load.ledger, os.path.join(top, "ledger.json"))
+    remote = list(load.ledger.remote.values())
+    print(f"  under TLS: {load.handshakes['good']} handshakes, {load.handshakes['failed']} failed; rows of the queue: "
+          f"{remote.count(Ledger.ACCEPTED)} accepted, {remote.count(Ledger.UNANSWERED)} unanswered")
     print(f"  deliveries: {outcomes.count(Ledger.ACCEPTED)} accepted, {outcomes.count(Ledger.REFUSED)} refused "
           f"{load.ledger.refusals}, {outcomes.count(Ledger.UNANSWERED)} unanswered; "
           f"{sum(load.ledger.deletes.values())} deletions acknowledged")
-    if outcomes.count(Ledger.ACCEPTED) < args.kills:
+    if min(outcomes.count(Ledger.ACCEPTED), remote.count(Ledger.ACCEPTED)) < args.kills:
         wrong.append("too little was accepted for the test to mean anything")
     for line in wrong[:40]:
         print("WRONG:", line)

@@ -1,4 +1,5 @@
 """A brant demo under test: start, stop, find its processes, read its mailboxes over POP3."""
+import json
 import os
 import poplib
 import random
@@ -13,11 +14,11 @@ PASSWORD = "brant-demo"
 
 
 def free_port_base():
-    """A base P with P+25 and P+110 free now."""
+    """A base P whose ports of all services are free now."""
     for _ in range(200):
         base = random.randrange(30000, 60000)
         try:
-            for port in (base + 25, base + 110):
+            for port in (base + n for n in (25, 110, 465, 587, 995)):
                 with socket.socket() as s:
                     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     s.bind(("127.0.0.1", port))
@@ -42,6 +43,18 @@ class System:
     def pop3_port(self):
         return self.base + 110
 
+    @property
+    def pop3s_port(self):
+        return self.base + 995
+
+    @property
+    def submission_port(self):
+        return self.base + 587
+
+    @property
+    def submissions_port(self):
+        return self.base + 465
+
     def start(self, timeout=60):
         self.process = subprocess.Popen([BRANT, "demo", "--dir", self.directory, "--port-base", str(self.base)],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -53,6 +66,12 @@ class System:
             if time.monotonic() > deadline:
                 break
         raise RuntimeError(f"brant demo did not get ready; see {self.directory}.stderr")
+
+    def configure(self, keys):
+        """Adds to the configuration, which every start of the demo writes anew, and has it read."""
+        with open(os.path.join(self.directory, "brant.conf"), "a") as f:
+            f.writelines(f"{key} = {value}\n" for key, value in keys.items())
+        self.process.send_signal(signal.SIGHUP)
 
     def stop(self):
         """Ends it politely; returns its exit status."""
@@ -77,6 +96,18 @@ class System:
             if int(parent) == self.process.pid and state != "Z":
                 found.setdefault(name, []).append(int(entry))
         return found
+
+    def submission_pid(self, timeout=30):
+        """The instance of brant-smtp that serves users: its name is in the status only."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            shown = self.cli("status", "--json")
+            if shown.returncode == 0:
+                pids = [p["pid"] for p in json.loads(shown.stdout)["processes"] if "submission" in p["name"] and p["running"]]
+                if pids:
+                    return pids[0]
+            time.sleep(0.1)
+        raise RuntimeError(f"no submission process within {timeout} s")
 
     def wait_for_child(self, name, not_pid=None, timeout=30):
         deadline = time.monotonic() + timeout
