@@ -3,6 +3,7 @@ one's own, and the client's side of SASL.
 
 pyOpenSSL, because Python's own ssl gives no keying material (tls-exporter), no renegotiation, and hides the socket."""
 import base64
+import ctypes
 import hashlib
 import hmac
 import os
@@ -62,6 +63,14 @@ class Authority:
         openssl("x509", "-req", "-in", stem + ".csr", "-CA", self.certificate, "-CAkey", self.key, "-CAcreateserial",
                 "-days", days, "-extfile", stem + ".ext", "-out", stem + ".crt")
         return stem + ".crt", stem + ".key"
+
+
+def crypt_hash(password, setting):
+    """crypt(3) of this machine: the hash, or None when it does not know the setting."""
+    lib = ctypes.CDLL("libcrypt.so.1")
+    lib.crypt.restype = ctypes.c_char_p
+    made = lib.crypt(password.encode(), setting.encode())
+    return made.decode() if made and not made.startswith(b"*") else None
 
 
 def fingerprint(path):
@@ -261,13 +270,9 @@ class TlsSocket:
 
 
 def greeted(brantd, service, **kwargs):
-    """A session of that service, in clear where it begins in clear: (what was read, wire.Smtp or wire.Pop3)."""
+    """A session in clear that was greeted: wire.Smtp or wire.Pop3."""
     kind = wire.Pop3 if service.startswith("pop3") else wire.Smtp
     return kind(port(brantd, service), **kwargs)
-
-
-class Implicit:
-    """A mixin: TLS comes before the greeting."""
 
 
 def session(brantd, service, source=None, timeout=30, proxy=None, **tls):
