@@ -118,9 +118,8 @@ static void append_from(struct buf *out, const struct smtp_received *r)
 }
 
 /* RFC 3848 for S and A, RFC 6531 4.3 for UTF8SMTP…, RFC 5321 4.4 for the rest. */
-static void append_with(struct buf *out, const struct smtp_received *r)
+int smtp_received_protocol(const struct smtp_received *r, struct buf *out)
 {
-    buf_append_str(out, " with ");
     if (r->smtputf8)
         buf_append_str(out, r->lmtp ? "UTF8LMTP" : "UTF8SMTP");
     else if (r->lmtp)
@@ -131,6 +130,7 @@ static void append_with(struct buf *out, const struct smtp_received *r)
         buf_append_byte(out, 'S');
     if (r->authenticated && (r->extended || r->lmtp))
         buf_append_byte(out, 'A');
+    return out->overflowed ? BRANT_ELIMIT : BRANT_OK;
 }
 
 int smtp_received_compose(const struct smtp_received *r, struct buf *out)
@@ -142,7 +142,8 @@ int smtp_received_compose(const struct smtp_received *r, struct buf *out)
     buf_append_str(out, "Received: ");
     append_from(out, r);
     buf_printf(out, "\r\n\tby %s", r->hostname);
-    append_with(out, r);
+    buf_append_str(out, " with ");
+    smtp_received_protocol(r, out);
     if (r->tls && r->tls_text.len)
         append_tls(out, span_sub(r->tls_text, 0, TLS_TEXT_MAX));
     else

@@ -25,6 +25,9 @@ struct smtp_received {
  * BRANT_ELIMIT: the buffer is full (it is unchanged then). */
 int smtp_received_compose(const struct smtp_received *r, struct buf *out);
 
+/* Appends the word behind "with": "ESMTPSA". BRANT_ELIMIT. */
+int smtp_received_protocol(const struct smtp_received *r, struct buf *out);
+
 /* Appends "Return-Path: <mailbox>" with CRLF; an empty mailbox is the null reverse-path.
  * BRANT_ESYNTAX: not a mailbox. BRANT_ELIMIT. */
 int smtp_return_path_compose(struct span mailbox, struct buf *out);

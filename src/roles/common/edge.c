@@ -9,6 +9,55 @@
 #include "os/clock.h"
 #include "os/random.h"
 
+/* ---- shared by the process --------------------------------------------------------------------------------
+ */
+
+int edge_shared_prepare(struct edge_shared *s, struct role *r)
+{
+    struct map_key key = {os_random_u64(), os_random_u64()};
+
+    s->role = r;
+    s->store = store_client_new(key);
+    s->tls = tls_client_new(r);
+    return 0;
+}
+
+void edge_shared_done(struct edge_shared *s)
+{
+    store_client_free(s->store);
+    tls_client_free(s->tls);
+}
+
+void edge_shared_channel_up(struct edge_shared *s, struct net_channel *c)
+{
+    if (net_channel_peer_role(c) == IPC_ROLE_STORE)
+        store_client_up(s->store, c);
+}
+
+void edge_shared_channel_down(struct edge_shared *s, struct net_channel *c)
+{
+    if (net_channel_peer_role(c) == IPC_ROLE_STORE)
+        store_client_down(s->store);
+}
+
+void edge_shared_call_channel(struct edge_shared *s, enum ipc_role peer, uint32_t instance, int fd)
+{
+    tls_client_call_channel(s->tls, peer, instance, fd);
+}
+
+bool edge_shared_message(struct edge_shared *s, struct net_channel *c, const struct ipc_message *m)
+{
+    if (net_channel_peer_role(c) == IPC_ROLE_STORE) {
+        store_client_message(s->store, m);
+        return false;
+    }
+    tls_client_message(s->tls, m);
+    return true;
+}
+
+/* ---- one connection ---------------------------------------------------------------------------------------
+ */
+
 /* What a service begins with, and where the configuration has its listeners. */
 static const struct service {
     bool implicit_tls, local_socket;
@@ -17,7 +66,8 @@ static const struct service {
     [IPC_SERVICE_SMTP] = {.listeners = offsetof(struct conf, listen_smtp)},
     [IPC_SERVICE_POP3] = {.listeners = offsetof(struct conf, listen_pop3)},
     [IPC_SERVICE_SUBMISSION] = {.listeners = offsetof(struct conf, listen_submission)},
-    [IPC_SERVICE_SUBMISSIONS] = {.implicit_tls = true, .listeners = offsetof(struct conf, listen_submissions)},
+    [IPC_SERVICE_SUBMISSIONS] = {.implicit_tls = true,
+                                 .listeners = offsetof(struct conf, listen_submissions)},
     [IPC_SERVICE_SUBMISSION_LOCAL] = {.local_socket = true},
     [IPC_SERVICE_POP3S] = {.implicit_tls = true, .listeners = offsetof(struct conf, listen_pop3s)},
     [IPC_SERVICE_LMTP] = {.listeners = offsetof(struct conf, listen_lmtp)},
@@ -76,7 +126,8 @@ void edge_done(struct edge *e)
     role_conf_unref(e->conf);
 }
 
-/* ---- PROXY ---------------------------------------------------------------------------------------------- */
+/* ---- PROXY ----------------------------------------------------------------------------------------------
+ */
 
 int edge_take_proxy(struct edge *e, struct span *in)
 {
@@ -119,7 +170,8 @@ uint64_t edge_deadline_ms(const struct edge *e)
     return e->stage == EDGE_PROXY ? e->started_ms + EDGE_PROXY_TIMEOUT_MS : NET_PUMP_NEVER;
 }
 
-/* ---- TLS ------------------------------------------------------------------------------------------------ */
+/* ---- TLS ------------------------------------------------------------------------------------------------
+ */
 
 bool edge_tls_possible(const struct edge *e)
 {
@@ -164,7 +216,8 @@ void edge_secured(struct edge *e, const struct net_tls_info *info, size_t discar
     e->stage = EDGE_OPEN;
     snprintf(e->tls_text, sizeof e->tls_text, "%s %s", info->version, info->cipher);
     log_event(LOG_INFO, "tls", LOG_HEX("session", edge_session(e)), LOG_IP("peer", &e->source),
-              LOG_STR("version", info->version), LOG_STR("cipher", info->cipher), LOG_STR("server_name", info->server_name),
+              LOG_STR("version", info->version), LOG_STR("cipher", info->cipher),
+              LOG_STR("server_name", info->server_name),
               LOG_HEX("client_certificate", info->has_certificate
                                                 ? span_make(info->fingerprint, sizeof info->fingerprint)
                                                 : SPAN_NONE),
@@ -180,7 +233,8 @@ void edge_tls_failed(const struct edge *e, const char *why)
               LOG_STR("reason", why));
 }
 
-/* ---- logging in ------------------------------------------------------------------------------------------ */
+/* ---- logging in ------------------------------------------------------------------------------------------
+ */
 
 bool edge_login_possible(const struct edge *e)
 {
@@ -201,14 +255,14 @@ bool edge_logged_in(struct edge *e, const struct ipc_login_result *r)
     return true;
 }
 
-/* ---- the store's side ------------------------------------------------------------------------------------- */
+/* ---- the store's side -------------------------------------------------------------------------------------
+ */
 
 void edge_present(struct edge *e, bool maildrop_held)
 {
-    struct ipc_message open = {.type = IPC_TYPE_SESSION_OPEN,
-                               .session_open = {.session = e->peer.session,
-                                                .service = (uint8_t)e->service,
-                                                .source = e->source}};
+    struct ipc_message open = {
+        .type = IPC_TYPE_SESSION_OPEN,
+        .session_open = {.session = e->peer.session, .service = (uint8_t)e->service, .source = e->source}};
     struct ipc_message resume = {.type = IPC_TYPE_RESUME,
                                  .resume = {.session = e->peer.session,
                                             .service = (uint8_t)e->service,

@@ -6,8 +6,8 @@
  *     EDGE_HANDSHAKE  TLS from the first byte, for the services that begin so
  *     EDGE_OPEN       the protocol greets
  * And what is known of the peer then: its address, TLS, who is logged in, and with it how the session is
- * presented again to a new store process. The protocol's glue embeds a struct edge and calls it from the ops of
- * its pump. */
+ * presented again to a new store process. The protocol's glue embeds a struct edge and calls it from the ops
+ * of its pump. */
 #ifndef ROLES_EDGE_H
 #define ROLES_EDGE_H
 
@@ -29,6 +29,15 @@ struct edge_shared {
     struct tls_client *tls;
 };
 
+/* For the ops of the role. prepare: before the sandbox; 0. */
+int edge_shared_prepare(struct edge_shared *s, struct role *r);
+void edge_shared_done(struct edge_shared *s); /* after all sessions */
+void edge_shared_channel_up(struct edge_shared *s, struct net_channel *c);
+void edge_shared_channel_down(struct edge_shared *s, struct net_channel *c);
+void edge_shared_call_channel(struct edge_shared *s, enum ipc_role peer, uint32_t instance, int fd);
+/* True: what may be offered to clients has changed. */
+bool edge_shared_message(struct edge_shared *s, struct net_channel *c, const struct ipc_message *m);
+
 struct edge {
     const struct edge_shared *shared;
     struct role_conf *conf; /* referenced */
@@ -45,7 +54,7 @@ struct edge {
     bool secured; /* TLS runs */
     bool has_certificate;
     uint8_t fingerprint[IPC_FINGERPRINT_BYTES]; /* of the client's certificate */
-    char tls_text[EDGE_TLS_TEXT_MAX + 1]; /* "TLSv1.3 TLS_AES_256_GCM_SHA384"; empty in clear */
+    char tls_text[EDGE_TLS_TEXT_MAX + 1];       /* "TLSv1.3 TLS_AES_256_GCM_SHA384"; empty in clear */
 
     uint64_t account; /* 0: nobody is logged in */
     uint8_t token[EDGE_TOKEN_BYTES];
@@ -63,13 +72,14 @@ void edge_done(struct edge *e);
 /* EDGE_PROXY: takes bytes of the header from the front of *in. BRANT_OK: it is whole, the stage is
  * EDGE_VERDICT. BRANT_ETRYLATER: more is needed. BRANT_ESYNTAX: no header (logged); close without a word. */
 int edge_take_proxy(struct edge *e, struct span *in);
-/* Something may be said to the client: not before a PROXY header, and nothing in clear where TLS comes first. */
+/* Something may be said to the client: not before a PROXY header, and nothing in clear where TLS comes first.
+ */
 bool edge_may_speak(const struct edge *e);
 /* When EDGE_PROXY is over; NET_PUMP_NEVER in the other stages. */
 uint64_t edge_deadline_ms(const struct edge *e);
 
-/* The store admits the session: EDGE_HANDSHAKE, begun on this pump, or EDGE_OPEN. BRANT_ESTATE: the service begins
- * with TLS and there is none now (logged); close without a word. */
+/* The store admits the session: EDGE_HANDSHAKE, begun on this pump, or EDGE_OPEN. BRANT_ESTATE: the service
+ * begins with TLS and there is none now (logged); close without a word. */
 int edge_admit(struct edge *e, struct net_pump *pump);
 
 bool edge_tls_possible(const struct edge *e); /* STARTTLS may be offered */

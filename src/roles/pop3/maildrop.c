@@ -9,69 +9,18 @@
 
 enum { UID_BYTES = 4, EXPUNGE_BYTES_MAX = 16384 };
 
-static struct span id_span(const struct ipc_id *id)
-{
-    return span_make(id->b, sizeof id->b);
-}
-
-static void wait_for(struct pop3_session *s, enum pop3_wait wait)
-{
-    s->wait = wait;
-    s->waiting_since_ms = os_clock_mono_ms();
-    pop3_session_ask(s);
-}
-
-static void answered(struct pop3_session *s)
-{
-    s->wait = POP3_WAIT_NONE;
-    net_pump_kick(s->pump);
-}
-
 /* ---- asking the store ---------------------------------------------------------------------------------- */
-
-static void present(struct pop3_session *s)
-{
-    struct ipc_message m;
-
-    if (s->token_len)
-        m = (struct ipc_message){.type = IPC_TYPE_RESUME,
-                                 .resume = {.session = s->peer.session,
-                                            .service = IPC_SERVICE_POP3,
-                                            .source = s->source,
-                                            .account = s->account,
-                                            .token = span_make(s->token, s->token_len),
-                                            .maildrop_held = s->maildrop_held}};
-    else
-        m = (struct ipc_message){
-            .type = IPC_TYPE_SESSION_OPEN,
-            .session_open = {.session = s->peer.session, .service = IPC_SERVICE_POP3, .source = s->source}};
-    store_peer_ask(&s->peer, &m);
-}
-
-static void ask_login(struct pop3_session *s)
-{
-    struct ipc_message m = {.type = IPC_TYPE_LOGIN,
-                            .login = {.session = s->peer.session,
-                                      .service = IPC_SERVICE_POP3,
-                                      .source = s->source,
-                                      .user = s->asked.user,
-                                      .password = s->asked.password}};
-
-    if (store_peer_ask(&s->peer, &m) == BRANT_ELIMIT) {
-        pop3_server_login_done(s->engine, POP3_LOGIN_REFUSED);
-        answered(s);
-    }
-}
 
 static void ask_data(struct pop3_session *s)
 {
     uint32_t length = s->asked.size_bytes < IPC_CHUNK_MAX ? s->asked.size_bytes : IPC_CHUNK_MAX;
-    struct ipc_message m = {
-        .type = IPC_TYPE_MESSAGE_READ,
-        .message_read = {
-            .session = s->peer.session, .uid = s->asked.uid, .offset = s->asked.offset, .length = length}};
+    struct ipc_message m = {.type = IPC_TYPE_MESSAGE_READ,
+                            .message_read = {.session = s->edge.peer.session,
+                                             .uid = s->asked.uid,
+                                             .offset = s->asked.offset,
+                                             .length = length}};
 
-    store_peer_ask(&s->peer, &m);
+    store_peer_ask(&s->edge.peer, &m);
 }
 
 /* The next slice of the marked messages; the cursor moves on when the store has answered. */
@@ -89,36 +38,39 @@ static void ask_expunge(struct pop3_session *s)
     if (len == 0) {
         s->shared->messages_deleted += pop3_server_deleted_count(s->engine);
         pop3_server_update_done(s->engine, true);
-        answered(s);
+        pop3_session_answered(s);
         return;
     }
-    struct ipc_message m = {.type = IPC_TYPE_MAILDROP_EXPUNGE,
-                            .maildrop_expunge = {.session = s->peer.session, .uids = span_make(bytes, len)}};
+    struct ipc_message m = {
+        .type = IPC_TYPE_MAILDROP_EXPUNGE,
+        .maildrop_expunge = {.session = s->edge.peer.session, .uids = span_make(bytes, len)}};
 
-    store_peer_ask(&s->peer, &m);
+    store_peer_ask(&s->edge.peer, &m);
 }
 
 void pop3_session_ask(struct pop3_session *s)
 {
-    struct ipc_message open = {.type = IPC_TYPE_MAILDROP_OPEN, .maildrop_open = {.session = s->peer.session}};
+    struct ipc_message open = {.type = IPC_TYPE_MAILDROP_OPEN,
+                               .maildrop_open = {.session = s->edge.peer.session}};
     struct ipc_message list = {.type = IPC_TYPE_MAILDROP_LIST,
-                               .maildrop_list = {.session = s->peer.session, .after_uid = s->last_uid}};
+                               .maildrop_list = {.session = s->edge.peer.session, .after_uid = s->last_uid}};
 
-    if (!store_client_is_up(s->shared->store) || s->peer.tag)
+    if (!store_client_is_up(s->edge.shared->store) || s->edge.peer.tag)
         return;
-    if (!s->presented) {
-        present(s);
+    if (!s->edge.presented) {
+        if (s->edge.stage != EDGE_PROXY) /* who it is, is not known before */
+            edge_present(&s->edge, s->maildrop_held);
         return;
     }
     switch (s->wait) {
     case POP3_WAIT_LOGIN:
-        ask_login(s);
+        pop3_greeting_ask_login(s);
         break;
     case POP3_WAIT_MAILDROP:
-        store_peer_ask(&s->peer, &open);
+        store_peer_ask(&s->edge.peer, &open);
         break;
     case POP3_WAIT_ROWS:
-        store_peer_ask(&s->peer, &list);
+        store_peer_ask(&s->edge.peer, &list);
         break;
     case POP3_WAIT_DATA:
         ask_data(s);
@@ -134,30 +86,20 @@ void pop3_session_ask(struct pop3_session *s)
 
 void pop3_session_leave(struct pop3_session *s)
 {
-    const struct ipc_message bye = {.type = IPC_TYPE_SESSION_CLOSE,
-                                    .session_close = {.session = s->peer.session}};
-
-    /* The opening may be under way still: to a store that does not know the session this says nothing. */
-    store_peer_tell(&s->peer, &bye);
-    store_peer_forget(&s->peer);
-    mem_wipe(s->token, sizeof s->token);
-    s->token_len = 0;
-    s->account = 0;
-    buf_reset(&s->address);
-    s->presented = s->maildrop_held = false;
+    edge_leave(&s->edge);
+    s->maildrop_held = false;
 }
 
 void pop3_session_give_up(struct pop3_session *s)
 {
-    store_peer_forget(&s->peer); /* a late answer must not be taken for that to the next question */
+    store_peer_forget(&s->edge.peer); /* a late answer must not be taken for that to the next question */
     switch (s->wait) {
     case POP3_WAIT_VERDICT:
-        pop3_server_end(s->engine, POP3_CLOSE_OVERLOAD);
+        pop3_session_end(s, POP3_CLOSE_OVERLOAD);
         break;
     case POP3_WAIT_LOGIN:
-        pop3_session_leave(s);
-        pop3_server_login_done(s->engine, POP3_LOGIN_TRY_LATER);
-        break;
+        pop3_greeting_give_up_login(s);
+        return;
     case POP3_WAIT_MAILDROP:
     case POP3_WAIT_ROWS:
         pop3_session_leave(s);
@@ -172,7 +114,7 @@ void pop3_session_give_up(struct pop3_session *s)
     case POP3_WAIT_NONE:
         return;
     }
-    answered(s);
+    pop3_session_answered(s);
 }
 
 /* ---- answers of the store -------------------------------------------------------------------------------
@@ -182,15 +124,13 @@ static void answer_verdict(struct pop3_session *s, uint8_t status)
 {
     if (status != IPC_OK) {
         s->wait = POP3_WAIT_NONE;
-        pop3_server_end(s->engine, POP3_CLOSE_OVERLOAD);
-        net_pump_kick(s->pump);
+        pop3_session_end(s, POP3_CLOSE_OVERLOAD);
         return;
     }
-    s->presented = true;
-    if (!s->greeted) {
-        s->greeted = true;
-        pop3_server_greet(s->engine, os_clock_mono_ms());
-        answered(s);
+    s->edge.presented = true;
+    if (s->wait == POP3_WAIT_VERDICT) {
+        s->wait = POP3_WAIT_NONE;
+        pop3_greeting_admitted(s);
     }
     pop3_session_ask(s);
 }
@@ -199,50 +139,27 @@ static void answer_verdict(struct pop3_session *s, uint8_t status)
 static void answer_resume(struct pop3_session *s, uint8_t status)
 {
     if (status == IPC_OK) {
-        s->presented = true;
+        s->edge.presented = true;
         pop3_session_ask(s);
         return;
     }
-    log_event(LOG_WARNING, "pop3-resume-refused", LOG_HEX("session", id_span(&s->peer.session)),
-              LOG_SPAN("account", buf_span(&s->address)), LOG_STR("reason", ipc_status_text(status)));
+    log_event(LOG_WARNING, "pop3-resume-refused", LOG_HEX("session", edge_session(&s->edge)),
+              LOG_SPAN("account", buf_span(&s->edge.address)), LOG_STR("reason", ipc_status_text(status)));
     pop3_session_give_up(s);
-    pop3_server_end(s->engine, POP3_CLOSE_SHUTDOWN);
-    net_pump_kick(s->pump);
-}
-
-static void answer_login(struct pop3_session *s, const struct ipc_login_result *r)
-{
-    bool ok = r->status == IPC_OK && r->token.len == sizeof s->token;
-
-    log_event(ok ? LOG_INFO : LOG_WARNING, ok ? "pop3-login" : "pop3-login-failed",
-              LOG_HEX("session", id_span(&s->peer.session)), LOG_IP("peer", &s->source),
-              LOG_SPAN("user", s->asked.user), LOG_STR("result", ipc_status_text(r->status)));
-    if (ok) {
-        s->account = r->account;
-        memcpy(s->token, r->token.p, r->token.len);
-        s->token_len = (uint8_t)r->token.len;
-        buf_append(&s->address, r->address);
-        s->shared->logins++;
-        pop3_server_login_done(s->engine, POP3_LOGIN_OK);
-    } else {
-        s->shared->login_failures++;
-        pop3_server_login_done(s->engine,
-                               r->status == IPC_AUTH_FAILED ? POP3_LOGIN_REFUSED : POP3_LOGIN_TRY_LATER);
-    }
-    answered(s);
+    pop3_session_end(s, POP3_CLOSE_SHUTDOWN);
 }
 
 static void open_failed(struct pop3_session *s, uint8_t status)
 {
     pop3_session_leave(s); /* RFC 1939 4: the client may log in again, as somebody else */
     pop3_server_open_failed(s->engine, status == IPC_IN_USE ? POP3_OPEN_IN_USE : POP3_OPEN_TRY_LATER);
-    answered(s);
+    pop3_session_answered(s);
 }
 
 static void list_done(struct pop3_session *s)
 {
     pop3_server_maildrop_done(s->engine);
-    answered(s);
+    pop3_session_answered(s);
 }
 
 static void answer_maildrop(struct pop3_session *s, const struct ipc_maildrop *r)
@@ -258,7 +175,7 @@ static void answer_maildrop(struct pop3_session *s, const struct ipc_maildrop *r
         return;
     }
     if (r->count)
-        wait_for(s, POP3_WAIT_ROWS);
+        pop3_session_wait_for(s, POP3_WAIT_ROWS);
     else
         list_done(s);
 }
@@ -277,7 +194,7 @@ static void answer_rows(struct pop3_session *s, const struct ipc_maildrop_rows *
     if (r->status != IPC_OK || rc == BRANT_ESYNTAX || (r->more && r->rows_count == 0))
         open_failed(s, r->status ? r->status : IPC_FAILED);
     else if (rc == BRANT_OK && r->more)
-        wait_for(s, POP3_WAIT_ROWS);
+        pop3_session_wait_for(s, POP3_WAIT_ROWS);
     else
         list_done(s); /* BRANT_ELIMIT: what came in since the maildrop was counted is for the next session */
 }
@@ -288,25 +205,25 @@ static void answer_data(struct pop3_session *s, const struct ipc_message_data *r
         pop3_server_read_done(s->engine, r->bytes);
     else
         pop3_server_read_failed(s->engine, r->status == IPC_NOT_FOUND ? POP3_READ_GONE : POP3_READ_TRY_LATER);
-    answered(s);
+    pop3_session_answered(s);
 }
 
 static void answer_expunge(struct pop3_session *s, const struct ipc_result *r)
 {
     if (r->status == IPC_OK) {
         s->cursor = s->cursor_next;
-        wait_for(s, POP3_WAIT_EXPUNGE);
+        pop3_session_wait_for(s, POP3_WAIT_EXPUNGE);
         return;
     }
-    log_event(LOG_WARNING, "pop3-update-failed", LOG_HEX("session", id_span(&s->peer.session)),
-              LOG_SPAN("account", buf_span(&s->address)), LOG_STR("reason", ipc_status_text(r->status)));
+    log_event(LOG_WARNING, "pop3-update-failed", LOG_HEX("session", edge_session(&s->edge)),
+              LOG_SPAN("account", buf_span(&s->edge.address)), LOG_STR("reason", ipc_status_text(r->status)));
     pop3_server_update_done(s->engine, false);
-    answered(s);
+    pop3_session_answered(s);
 }
 
 static struct pop3_session *session_of(struct store_peer *p)
 {
-    return (struct pop3_session *)((char *)p - offsetof(struct pop3_session, peer));
+    return (struct pop3_session *)((char *)p - offsetof(struct pop3_session, edge.peer));
 }
 
 static void on_answer(struct store_peer *p, const struct ipc_message *m)
@@ -317,8 +234,9 @@ static void on_answer(struct store_peer *p, const struct ipc_message *m)
         answer_verdict(s, m->session_verdict.status);
     else if (m->type == IPC_TYPE_RESUME_RESULT)
         answer_resume(s, m->resume_result.status);
-    else if (s->wait == POP3_WAIT_LOGIN && m->type == IPC_TYPE_LOGIN_RESULT)
-        answer_login(s, &m->login_result);
+    else if (s->wait == POP3_WAIT_LOGIN &&
+             (m->type == IPC_TYPE_LOGIN_RESULT || m->type == IPC_TYPE_SCRAM_STEP))
+        pop3_greeting_answer_login(s, m);
     else if (s->wait == POP3_WAIT_MAILDROP && m->type == IPC_TYPE_MAILDROP)
         answer_maildrop(s, &m->maildrop);
     else if (s->wait == POP3_WAIT_ROWS && m->type == IPC_TYPE_MAILDROP_ROWS)
@@ -333,7 +251,10 @@ static void on_answer(struct store_peer *p, const struct ipc_message *m)
 
 static void on_lost(struct store_peer *p)
 {
-    session_of(p)->presented = false;
+    struct pop3_session *s = session_of(p);
+
+    s->edge.presented = false;
+    login_store_lost(&s->login);
 }
 
 static void on_up(struct store_peer *p)
@@ -350,30 +271,30 @@ bool pop3_session_event(struct pop3_session *s, const struct pop3_event *e)
     case POP3_EVENT_WAIT:
     case POP3_EVENT_BLOCKED:
         return false;
+    case POP3_EVENT_STLS:
+        pop3_greeting_stls(s);
+        return true;
     case POP3_EVENT_LOGIN:
-        s->asked = *e;
-        wait_for(s, POP3_WAIT_LOGIN);
+    case POP3_EVENT_AUTH:
+    case POP3_EVENT_AUTH_RESPONSE:
+    case POP3_EVENT_AUTH_CANCEL:
+        pop3_greeting_login(s, e);
         return true;
     case POP3_EVENT_OPEN:
-        wait_for(s, POP3_WAIT_MAILDROP);
+        pop3_session_wait_for(s, POP3_WAIT_MAILDROP);
         return true;
     case POP3_EVENT_READ:
         s->asked = *e;
-        wait_for(s, POP3_WAIT_DATA);
+        pop3_session_wait_for(s, POP3_WAIT_DATA);
         return true;
     case POP3_EVENT_UPDATE:
         s->cursor = 0;
-        wait_for(s, POP3_WAIT_EXPUNGE);
+        pop3_session_wait_for(s, POP3_WAIT_EXPUNGE);
         return true;
     case POP3_EVENT_CLOSE:
         s->finished = true;
         pop3_session_log_close(s, e->reason);
         return false;
-    case POP3_EVENT_STLS: /* none of these was offered */
-    case POP3_EVENT_AUTH:
-    case POP3_EVENT_AUTH_RESPONSE:
-    case POP3_EVENT_AUTH_CANCEL:
-        break;
     }
     return false;
 }

@@ -1,7 +1,5 @@
-/* brant-pop3: lets people read their mail by POP3. Holds connections, no files; asks the store. */
-#include "base/mem.h"
-#include "log/log.h"
-#include "os/random.h"
+/* brant-pop3: lets people read their mail by POP3. Holds connections, no files; asks the store, and the
+ * signer for signatures. */
 #include "roles/pop3/session.h"
 
 static struct pop3_shared *shared_of(struct role *r)
@@ -9,38 +7,36 @@ static struct pop3_shared *shared_of(struct role *r)
     return role_context(r);
 }
 
-static int start(struct role *r)
+static int prepare(struct role *r)
 {
-    struct pop3_shared *shared = shared_of(r);
-    struct map_key key = {os_random_u64(), os_random_u64()};
-
-    shared->role = r;
-    shared->store = store_client_new(key);
-    return 0;
+    return edge_shared_prepare(&shared_of(r)->edge, r);
 }
 
 static void accepted(struct role *r, enum ipc_service service, const struct net_accepted *a)
 {
-    (void)service;
-    pop3_session_start(shared_of(r), a);
+    pop3_session_start(shared_of(r), service, a);
 }
 
 static void channel_up(struct role *r, struct net_channel *c)
 {
-    if (net_channel_peer_role(c) == IPC_ROLE_STORE)
-        store_client_up(shared_of(r)->store, c);
+    edge_shared_channel_up(&shared_of(r)->edge, c);
 }
 
 static void channel_down(struct role *r, struct net_channel *c)
 {
-    if (net_channel_peer_role(c) == IPC_ROLE_STORE)
-        store_client_down(shared_of(r)->store);
+    edge_shared_channel_down(&shared_of(r)->edge, c);
+}
+
+static void call_channel(struct role *r, enum ipc_role peer, uint32_t instance, int fd)
+{
+    edge_shared_call_channel(&shared_of(r)->edge, peer, instance, fd);
+    pop3_session_offer_all(shared_of(r));
 }
 
 static void message(struct role *r, struct net_channel *c, const struct ipc_message *m)
 {
-    if (net_channel_peer_role(c) == IPC_ROLE_STORE)
-        store_client_message(shared_of(r)->store, m);
+    if (edge_shared_message(&shared_of(r)->edge, c, m))
+        pop3_session_offer_all(shared_of(r));
 }
 
 static void drain(struct role *r, uint32_t deadline_ms)
@@ -58,12 +54,13 @@ static void status(struct role *r, struct role_status *out)
     role_status_add_u64(out, "login_failures", shared->login_failures);
     role_status_add_u64(out, "messages_sent", shared->messages_sent);
     role_status_add_u64(out, "messages_deleted", shared->messages_deleted);
+    tls_client_status(shared->edge.tls, out);
 }
 
 static void stop(struct role *r)
 {
     pop3_session_abort_all(shared_of(r));
-    store_client_free(shared_of(r)->store);
+    edge_shared_done(&shared_of(r)->edge);
 }
 
 int main(int argc, char **argv)
@@ -73,7 +70,8 @@ int main(int argc, char **argv)
         .executable = "brant-pop3",
         .role = IPC_ROLE_POP3,
         .farewell = SPAN_LIT("-ERR [SYS/TEMP] too busy, try again later\r\n"),
-        .start = start,
+        .prepare = prepare,
+        .call_channel = call_channel,
         .accepted = accepted,
         .channel_up = channel_up,
         .channel_down = channel_down,

@@ -1,10 +1,11 @@
-/* What the files of the session share. session.c: life and network; maildrop.c: engine events and the
- * store's answers. */
+/* What the files of the session share. session.c: life and network; greeting.c: what is offered, TLS, logging
+ * in; maildrop.c: engine events and the store's answers. */
 #ifndef ROLES_POP3_SESSION_INTERNAL_H
 #define ROLES_POP3_SESSION_INTERNAL_H
 
 #include "net/pump.h"
 #include "pop3/server.h"
+#include "roles/common/login.h"
 #include "roles/pop3/session.h"
 
 /* What the session waits for from the store. It is asked again when a new store process takes over. */
@@ -19,28 +20,39 @@ enum pop3_wait {
 };
 
 struct pop3_session {
+    struct edge edge;
     struct pop3_shared *shared;
     struct pop3_session *next, **link;
-    struct role_conf *conf; /* referenced */
     struct pop3_server *engine;
     struct net_pump *pump;
-    struct store_peer peer;
-    struct ip_addr source;
+    struct login login;
+    char mechanisms[SASL_MECHANISMS_TEXT_MAX]; /* on offer */
     enum pop3_wait wait;
     struct pop3_event asked; /* the event that is being answered; the engine keeps its spans until then */
-    uint64_t waiting_since_ms, started_ms;
-    /* after login, for RESUME */
-    uint64_t account;
-    uint8_t token[32];
-    uint8_t token_len;
-    struct buf address; /* of the account, for the log */
+    uint64_t waiting_since_ms;
     bool maildrop_held;
     uint32_t last_uid; /* listed so far */
     uint32_t cursor;   /* of pop3_server_deleted_next: behind the uids already expunged */
     uint32_t cursor_next;
-    bool presented; /* the store process that is there now knows this session */
     bool greeted, finished;
 };
+
+/* session.c */
+void pop3_session_wait_for(struct pop3_session *s, enum pop3_wait wait);
+/* The engine was answered: nothing is waited for any more. */
+void pop3_session_answered(struct pop3_session *s);
+/* pop3_server_end, but in silence where nothing may be said yet. */
+void pop3_session_end(struct pop3_session *s, enum pop3_close_reason reason);
+
+/* greeting.c */
+void pop3_greeting_offer(struct pop3_session *s);
+void pop3_greeting_stls(struct pop3_session *s);
+void pop3_greeting_secured(struct pop3_session *s, const struct net_tls_info *info, size_t discarded);
+void pop3_greeting_admitted(struct pop3_session *s);
+void pop3_greeting_login(struct pop3_session *s, const struct pop3_event *e);
+void pop3_greeting_ask_login(struct pop3_session *s);
+void pop3_greeting_answer_login(struct pop3_session *s, const struct ipc_message *m);
+void pop3_greeting_give_up_login(struct pop3_session *s);
 
 /* maildrop.c */
 extern const struct store_peer_ops pop3_session_peer_ops;

@@ -1,7 +1,6 @@
-/* brant-smtp: accepts mail for local recipients. Holds connections, no files; asks the store. */
-#include "base/mem.h"
-#include "log/log.h"
-#include "os/random.h"
+/* brant-smtp: accepts mail, in two instance groups: smtp-mx from other servers for local recipients (and by
+ * LMTP), smtp-submission from users that log in. Holds connections, no files; asks the store, and the signer
+ * for signatures. */
 #include "roles/smtp/session.h"
 
 static struct smtp_shared *shared_of(struct role *r)
@@ -9,38 +8,41 @@ static struct smtp_shared *shared_of(struct role *r)
     return role_context(r);
 }
 
-static int start(struct role *r)
+static int prepare(struct role *r)
 {
-    struct smtp_shared *shared = shared_of(r);
-    struct map_key key = {os_random_u64(), os_random_u64()};
+    return edge_shared_prepare(&shared_of(r)->edge, r);
+}
 
-    shared->role = r;
-    shared->store = store_client_new(key);
-    return 0;
+static void offers_changed(struct role *r)
+{
+    smtp_session_offer_all(shared_of(r));
 }
 
 static void accepted(struct role *r, enum ipc_service service, const struct net_accepted *a)
 {
-    (void)service;
-    smtp_session_start(shared_of(r), a);
+    smtp_session_start(shared_of(r), service, a);
 }
 
 static void channel_up(struct role *r, struct net_channel *c)
 {
-    if (net_channel_peer_role(c) == IPC_ROLE_STORE)
-        store_client_up(shared_of(r)->store, c);
+    edge_shared_channel_up(&shared_of(r)->edge, c);
 }
 
 static void channel_down(struct role *r, struct net_channel *c)
 {
-    if (net_channel_peer_role(c) == IPC_ROLE_STORE)
-        store_client_down(shared_of(r)->store);
+    edge_shared_channel_down(&shared_of(r)->edge, c);
+}
+
+static void call_channel(struct role *r, enum ipc_role peer, uint32_t instance, int fd)
+{
+    edge_shared_call_channel(&shared_of(r)->edge, peer, instance, fd);
+    offers_changed(r);
 }
 
 static void message(struct role *r, struct net_channel *c, const struct ipc_message *m)
 {
-    if (net_channel_peer_role(c) == IPC_ROLE_STORE)
-        store_client_message(shared_of(r)->store, m);
+    if (edge_shared_message(&shared_of(r)->edge, c, m))
+        offers_changed(r);
 }
 
 static void drain(struct role *r, uint32_t deadline_ms)
@@ -58,22 +60,24 @@ static void status(struct role *r, struct role_status *out)
     role_status_add_u64(out, "recipients_accepted", shared->accepted_recipients);
     role_status_add_u64(out, "recipients_refused", shared->refused_recipients);
     role_status_add_u64(out, "arriving_bytes", shared->pool_bytes);
+    tls_client_status(shared->edge.tls, out);
 }
 
 static void stop(struct role *r)
 {
     smtp_session_abort_all(shared_of(r));
-    store_client_free(shared_of(r)->store);
+    edge_shared_done(&shared_of(r)->edge);
 }
 
 int main(int argc, char **argv)
 {
     static struct smtp_shared shared;
-    static const struct role_ops ops = {
+    const struct role_ops ops = {
         .executable = "brant-smtp",
-        .role = IPC_ROLE_SMTP,
+        .role = role_of_arguments(argc, argv, IPC_ROLE_SMTP),
         .farewell = SPAN_LIT("421 4.3.2 too busy, try again later\r\n"),
-        .start = start,
+        .prepare = prepare,
+        .call_channel = call_channel,
         .accepted = accepted,
         .channel_up = channel_up,
         .channel_down = channel_down,

@@ -39,7 +39,7 @@ struct span smtp_message_first_recipient(const struct smtp_message *m);
 void smtp_message_begin(struct smtp_message *m, uint64_t body);
 /* The next bytes, at most SMTP_MESSAGE_PIECE_MAX and only while smtp_message_room. */
 enum { SMTP_MESSAGE_PIECE_MAX = IPC_CHUNK_MAX / 2 };
-bool smtp_message_room(const struct smtp_message *m);
+bool smtp_message_room(const struct smtp_message *m); /* always, once it has failed */
 void smtp_message_add(struct smtp_message *m, struct span bytes);
 /* Sends what credit allows. False: some is left (all: everything has to go; otherwise only full chunks). */
 bool smtp_message_flush(struct smtp_message *m, struct store_peer *peer, bool all);
@@ -49,6 +49,10 @@ void smtp_message_fail(struct smtp_message *m, uint8_t status);
 /* Fills and asks the COMMIT. `prefix` goes in front of the body. BRANT_ESTATE: the store is away. */
 struct smtp_message_trace {
     struct ipc_id commit;
+    enum ipc_service service;
+    bool each;               /* LMTP */
+    struct span content_sum; /* submission: IPC_SUM_BYTES; else empty */
+    struct span tls;
     struct ip_addr source;
     struct span protocol, helo, prefix;
 };

@@ -1,8 +1,10 @@
 #include "roles/smtp/session_internal.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 #include "log/log.h"
 #include "os/clock.h"
 #include "os/random.h"
@@ -13,23 +15,9 @@ static struct span id_span(const struct ipc_id *id)
     return span_make(id->b, sizeof id->b);
 }
 
-static void reply(struct smtp_session *s, const struct smtp_reply *r)
+struct smtp_reply smtp_session_refusal(const struct smtp_session *s, uint8_t status)
 {
-    s->wait = SMTP_WAIT_NONE;
-    smtp_server_answer(s->engine, r, os_clock_mono_ms());
-    net_pump_kick(s->pump);
-}
-
-static void wait_for(struct smtp_session *s, enum smtp_wait wait)
-{
-    s->wait = wait;
-    s->waiting_since_ms = os_clock_mono_ms();
-}
-
-/* What a refused recipient, or a message refused as a whole, is told. */
-static struct smtp_reply refusal(const struct smtp_session *s, uint8_t status)
-{
-    bool permanent = s->conf->conf.over_quota_reply == CONF_OVER_QUOTA_PERMANENT;
+    bool permanent = s->edge.conf->conf.over_quota_reply == CONF_OVER_QUOTA_PERMANENT;
 
     switch (status) {
     case IPC_UNKNOWN_ADDRESS:
@@ -45,6 +33,8 @@ static struct smtp_reply refusal(const struct smtp_session *s, uint8_t status)
         return (struct smtp_reply){553, 1, 3, "this address can't be used"};
     case IPC_REFUSED:
         return (struct smtp_reply){550, 7, 1, "refused"};
+    case IPC_TOO_MANY:
+        return (struct smtp_reply){452, 7, 1, "too much from this account, try again later"};
     default:
         return (struct smtp_reply){451, 3, 0, "temporary trouble here, try again later"};
     }
@@ -52,31 +42,28 @@ static struct smtp_reply refusal(const struct smtp_session *s, uint8_t status)
 
 /* ---- asking the store ---------------------------------------------------------------------------------- */
 
-static void ask_open(struct smtp_session *s)
-{
-    struct ipc_message m = {
-        .type = IPC_TYPE_SESSION_OPEN,
-        .session_open = {.session = s->peer.session, .service = IPC_SERVICE_SMTP, .source = s->source}};
-
-    store_peer_ask(&s->peer, &m);
-}
-
 static void ask_rcpt(struct smtp_session *s)
 {
     struct ipc_message m = {.type = IPC_TYPE_RCPT_CHECK,
-                            .rcpt_check = {.session = s->peer.session,
+                            .rcpt_check = {.session = s->edge.peer.session,
                                            .address = buf_span(&s->question),
                                            .size = s->declared_bytes}};
 
-    store_peer_ask(&s->peer, &m);
+    store_peer_ask(&s->edge.peer, &m);
 }
 
-/* RFC 3848 and RFC 6531 4.3: the word behind "with". */
-static struct span protocol_word(const struct smtp_session *s)
+static struct smtp_received received_of(const struct smtp_session *s)
 {
-    if (s->message.smtputf8)
-        return SPAN_LIT("UTF8SMTP");
-    return smtp_server_extended(s->engine) ? SPAN_LIT("ESMTP") : SPAN_LIT("SMTP");
+    return (struct smtp_received){.helo = smtp_server_helo(s->engine),
+                                  .client = s->edge.source,
+                                  .hostname = s->edge.conf->conf.hostname,
+                                  .lmtp = smtp_session_lmtp(s),
+                                  .extended = smtp_server_extended(s->engine),
+                                  .tls = s->edge.secured,
+                                  .tls_text = span_str(s->edge.tls_text),
+                                  .authenticated = smtp_server_authenticated(s->engine),
+                                  .smtputf8 = s->message.smtputf8,
+                                  .unix_time_s = os_clock_wall_ms() / 1000};
 }
 
 static void drop_body(struct smtp_session *s);
@@ -84,17 +71,29 @@ static void refuse_message(struct smtp_session *s, uint8_t status);
 
 static void ask_commit(struct smtp_session *s)
 {
+    _cleanup_buf_ struct buf protocol;
+    uint8_t sum[IPC_SUM_BYTES] = {0};
     struct ipc_message again = {.type = IPC_TYPE_COMMIT_ASK, .commit_ask = {.commit = s->commit}};
-    const struct smtp_message_trace trace = {.commit = s->commit,
-                                             .source = s->source,
-                                             .protocol = protocol_word(s),
-                                             .helo = smtp_server_helo(s->engine),
-                                             .prefix = buf_span(&s->trace_prefix)};
+    const struct smtp_received received = received_of(s);
+    struct smtp_message_trace trace = {.commit = s->commit,
+                                       .service = s->edge.service,
+                                       .each = smtp_session_lmtp(s),
+                                       .source = s->edge.source,
+                                       .tls = span_str(s->edge.tls_text),
+                                       .helo = smtp_server_helo(s->engine),
+                                       .prefix = buf_span(&s->trace_prefix)};
 
+    buf_init(&protocol, 16);
+    smtp_received_protocol(&received, &protocol);
+    trace.protocol = buf_span(&protocol);
+    if (s->submission) {
+        submission_content_sum(s->submission, sum);
+        trace.content_sum = span_make(sum, sizeof sum);
+    }
     if (s->commit_sent)
-        store_peer_ask(&s->peer, &again);
+        store_peer_ask(&s->edge.peer, &again);
     else {
-        int rc = smtp_message_commit(&s->message, &s->peer, &trace);
+        int rc = smtp_message_commit(&s->message, &s->edge.peer, &trace);
 
         s->commit_sent = rc == BRANT_OK;
         if (rc != BRANT_OK && rc != BRANT_ESTATE) { /* it won't be any smaller the next time */
@@ -104,22 +103,30 @@ static void ask_commit(struct smtp_session *s)
     }
 }
 
-static void end_of_data(struct smtp_session *s);
-
 void smtp_session_ask(struct smtp_session *s)
 {
-    if (!store_client_is_up(s->shared->store) || s->peer.tag)
+    if (!store_client_is_up(s->edge.shared->store) || s->edge.peer.tag)
         return;
-    if (!s->presented) {
-        ask_open(s);
+    if (!s->edge.presented) {
+        if (s->edge.stage != EDGE_PROXY) /* who it is, is not known before */
+            edge_present(&s->edge, false);
         return;
     }
     switch (s->wait) {
+    case SMTP_WAIT_LOGIN:
+        smtp_greeting_ask_login(s);
+        break;
+    case SMTP_WAIT_SENDER:
+        submission_ask_sender(s);
+        break;
     case SMTP_WAIT_RCPT:
         ask_rcpt(s);
         break;
+    case SMTP_WAIT_FROM:
+        submission_ask_from(s);
+        break;
     case SMTP_WAIT_CREDIT:
-        end_of_data(s);
+        smtp_session_end_of_data(s);
         break;
     case SMTP_WAIT_COMMIT:
         ask_commit(s);
@@ -143,12 +150,7 @@ static void commit_text(const struct smtp_session *s, char out[2 * sizeof s->com
 static int compose_prefix(struct smtp_session *s)
 {
     char id[2 * sizeof s->commit.b + 1];
-    struct smtp_received received = {.helo = smtp_server_helo(s->engine),
-                                     .client = s->source,
-                                     .hostname = s->conf->conf.hostname,
-                                     .extended = smtp_server_extended(s->engine),
-                                     .smtputf8 = s->message.smtputf8,
-                                     .unix_time_s = os_clock_wall_ms() / 1000};
+    struct smtp_received received = received_of(s);
 
     commit_text(s, id);
     received.id = span_make(id, sizeof id - 1);
@@ -163,50 +165,73 @@ static int compose_prefix(struct smtp_session *s)
 static void transaction_done(struct smtp_session *s)
 {
     smtp_message_reset(&s->message);
+    submission_free(s->submission);
+    s->submission = NULL;
     buf_done(&s->trace_prefix);
     s->commit_sent = false;
     smtp_session_account(s);
-    if (role_draining(s->shared->role))
+    if (role_draining(s->shared->edge.role))
         smtp_server_end(s->engine, SMTP_CLOSE_SHUTDOWN);
 }
 
 static void log_refused_message(const struct smtp_session *s, uint8_t status)
 {
-    log_event(LOG_WARNING, "smtp-message-refused", LOG_HEX("session", id_span(&s->peer.session)),
-              LOG_IP("peer", &s->source), LOG_SPAN("from", buf_span(&s->message.reverse_path)),
+    log_event(LOG_WARNING, "smtp-message-refused", LOG_HEX("session", edge_session(&s->edge)),
+              LOG_IP("peer", &s->edge.source), LOG_SPAN("from", buf_span(&s->message.reverse_path)),
               LOG_U64("bytes", s->message.body_bytes), LOG_STR("reason", ipc_status_text(status)));
 }
 
 static void refuse_message(struct smtp_session *s, uint8_t status)
 {
-    struct smtp_reply r = refusal(s, status);
+    struct smtp_reply r = smtp_session_refusal(s, status);
 
     /* Recipients were accepted one by one; what fails now is ours and may pass on the next try. */
     if (r.code >= 500)
         r = (struct smtp_reply){451, 3, 0, "a recipient changed meanwhile, try again"};
     log_refused_message(s, status);
-    reply(s, &r);
+    smtp_session_reply(s, &r);
     transaction_done(s);
 }
 
 /* Tells the store that the body under way won't be committed. */
 static void drop_body(struct smtp_session *s)
 {
-    const struct ipc_message drop = {.type = IPC_TYPE_BODY_ABORT,
-                                     .body_abort = {.session = s->peer.session, .body = s->message.body}};
+    const struct ipc_message drop = {
+        .type = IPC_TYPE_BODY_ABORT,
+        .body_abort = {.session = s->edge.peer.session, .body = s->message.body}};
 
-    if (s->message.body && s->presented && !s->message.failed)
-        store_peer_tell(&s->peer, &drop);
+    if (s->message.body && s->edge.presented && !s->message.failed)
+        store_peer_tell(&s->edge.peer, &drop);
 }
 
-/* The message is whole: hand over what is left of it, then commit. */
-static void end_of_data(struct smtp_session *s)
+/* What a submitted message is refused for is said as it is: trying again would not help. */
+static void refuse_submission(struct smtp_session *s, const struct smtp_reply *r)
 {
+    drop_body(s);
+    log_event(LOG_WARNING, "submission-refused", LOG_HEX("session", edge_session(&s->edge)),
+              LOG_IP("peer", &s->edge.source), LOG_SPAN("account", buf_span(&s->edge.address)),
+              LOG_SPAN("from", buf_span(&s->message.reverse_path)), LOG_STR("reason", r->text));
+    smtp_session_reply(s, r);
+    transaction_done(s);
+}
+
+void smtp_session_end_of_data(struct smtp_session *s)
+{
+    if (s->submission && !s->message.failed) {
+        if (!submission_end(s))
+            return;
+        if (submission_refusal(s->submission)) {
+            const struct smtp_reply r = *submission_refusal(s->submission);
+
+            refuse_submission(s, &r);
+            return;
+        }
+    }
     if (s->message.failed) {
         refuse_message(s, s->message.failed);
-    } else if (!smtp_message_flush(&s->message, &s->peer, true)) {
+    } else if (!smtp_message_flush(&s->message, &s->edge.peer, true)) {
         if (s->wait != SMTP_WAIT_CREDIT)
-            wait_for(s, SMTP_WAIT_CREDIT);
+            smtp_session_wait_for(s, SMTP_WAIT_CREDIT);
     } else if (s->message.failed) {
         refuse_message(s, s->message.failed);
     } else {
@@ -216,9 +241,21 @@ static void end_of_data(struct smtp_session *s)
             refuse_message(s, IPC_FAILED);
             return;
         }
-        wait_for(s, SMTP_WAIT_COMMIT);
+        smtp_session_wait_for(s, SMTP_WAIT_COMMIT);
         smtp_session_ask(s);
     }
+}
+
+static void log_accepted(struct smtp_session *s, uint32_t recipients)
+{
+    log_event(LOG_INFO, "smtp-accepted", LOG_HEX("message", id_span(&s->commit)),
+              LOG_HEX("session", edge_session(&s->edge)), LOG_IP("peer", &s->edge.source),
+              LOG_SPAN("account", buf_span(&s->edge.address)),
+              LOG_SPAN("from", buf_span(&s->message.reverse_path)), LOG_U64("recipients", recipients),
+              LOG_U64("bytes", s->message.body_bytes));
+    s->messages++;
+    s->shared->accepted_messages++;
+    s->shared->accepted_recipients += recipients;
 }
 
 static void message_accepted(struct smtp_session *s)
@@ -228,35 +265,52 @@ static void message_accepted(struct smtp_session *s)
 
     commit_text(s, id);
     snprintf(text, sizeof text, "accepted as %s", id);
-    log_event(LOG_INFO, "smtp-accepted", LOG_HEX("message", id_span(&s->commit)),
-              LOG_HEX("session", id_span(&s->peer.session)), LOG_IP("peer", &s->source),
-              LOG_SPAN("from", buf_span(&s->message.reverse_path)),
-              LOG_U64("recipients", s->message.recipient_count), LOG_U64("bytes", s->message.body_bytes));
-    s->messages++;
-    s->shared->accepted_messages++;
-    s->shared->accepted_recipients += s->message.recipient_count;
-    reply(s, &ok);
+    log_accepted(s, s->message.recipient_count);
+    smtp_session_reply(s, &ok);
+    transaction_done(s);
+}
+
+/* RFC 2033 4.2: a reply for each recipient. When the store that did it died before it answered, only "done"
+ * is known: for several recipients that is not enough, and the sender has to try again. */
+static void lmtp_answer(struct smtp_session *s, const struct ipc_commit_result *r)
+{
+    char id[2 * sizeof s->commit.b + 1], text[64];
+    uint32_t count = s->message.recipient_count, accepted = 0;
+    struct smtp_reply *replies = mem_array(count, sizeof *replies);
+
+    commit_text(s, id);
+    snprintf(text, sizeof text, "accepted as %s", id);
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t status = r->results_count == count ? r->results[i].status : IPC_TRY_LATER;
+
+        if (r->results_count == 0 && count == 1)
+            status = IPC_OK;
+        accepted += status == IPC_OK;
+        replies[i] =
+            status == IPC_OK ? (struct smtp_reply){250, 0, 0, text} : smtp_session_refusal(s, status);
+    }
+    if (accepted > 0)
+        log_accepted(s, accepted);
+    if (accepted < count)
+        log_refused_message(s, IPC_UNKNOWN_ADDRESS);
+    s->wait = SMTP_WAIT_NONE;
+    smtp_server_answer_each(s->engine, replies, count, os_clock_mono_ms());
+    net_pump_kick(s->pump);
+    free(replies);
     transaction_done(s);
 }
 
 /* ---- answers of the store -------------------------------------------------------------------------------
  */
 
-static void answer_verdict(struct smtp_session *s, uint8_t status)
+/* A text of the store's in a reply: one line of printable ASCII. */
+static void reply_text(struct span text, char *out, size_t size)
 {
-    if (status == IPC_OK) {
-        s->presented = true;
-        if (!s->greeted) {
-            s->greeted = true;
-            s->wait = SMTP_WAIT_NONE;
-            smtp_server_greet(s->engine, os_clock_mono_ms());
-        }
-        smtp_session_ask(s);
-    } else {
-        s->wait = SMTP_WAIT_NONE;
-        smtp_server_end(s->engine, status == IPC_TOO_MANY ? SMTP_CLOSE_RATE : SMTP_CLOSE_OVERLOAD);
-    }
-    net_pump_kick(s->pump);
+    size_t len = text.len < size ? text.len : size - 1;
+
+    for (size_t i = 0; i < len; i++)
+        out[i] = text.p[i] >= ' ' && text.p[i] < 0x7f ? (char)text.p[i] : '?';
+    out[len] = '\0';
 }
 
 static void answer_rcpt(struct smtp_session *s, const struct ipc_rcpt_verdict *v)
@@ -266,45 +320,84 @@ static void answer_rcpt(struct smtp_session *s, const struct ipc_rcpt_verdict *v
     if (v->status == IPC_OK && smtp_message_recipient(&s->message, buf_span(&s->question)) == BRANT_OK) {
         s->recipients++;
         smtp_session_account(s);
-        reply(s, NULL);
+        smtp_session_reply(s, NULL);
         return;
     }
-    const struct smtp_reply r = refusal(s, v->status);
+    struct smtp_reply r = smtp_session_refusal(s, v->status);
+    char text[200];
 
+    reply_text(v->text, text, sizeof text);
+    if (text[0])
+        r.text = text;
     s->refused++;
     s->shared->refused_recipients++;
-    log_event(LOG_INFO, "smtp-rcpt-refused", LOG_HEX("session", id_span(&s->peer.session)),
-              LOG_IP("peer", &s->source), LOG_SPAN("from", buf_span(&s->message.reverse_path)),
+    log_event(LOG_INFO, "smtp-rcpt-refused", LOG_HEX("session", edge_session(&s->edge)),
+              LOG_IP("peer", &s->edge.source), LOG_SPAN("from", buf_span(&s->message.reverse_path)),
               LOG_SPAN("to", buf_span(&s->question)), LOG_STR("reason", ipc_status_text(v->status)),
               LOG_U64("code", r.code));
-    reply(s, &r);
+    smtp_session_reply(s, &r);
 }
 
 static void answer_commit(struct smtp_session *s, const struct ipc_commit_result *r)
 {
     if (s->wait != SMTP_WAIT_COMMIT || memcmp(&r->commit, &s->commit, sizeof s->commit) != 0)
         return;
-    if (r->state == IPC_COMMIT_DONE)
+    if (r->state == IPC_COMMIT_DONE && smtp_session_lmtp(s))
+        lmtp_answer(s, r);
+    else if (r->state == IPC_COMMIT_DONE)
         message_accepted(s);
     else
         refuse_message(s, r->status);
 }
 
+/* A login that can't be taken up again: nothing that hangs on it can go on. */
+static void answer_resume(struct smtp_session *s, uint8_t status)
+{
+    if (status == IPC_OK) {
+        s->edge.presented = true;
+        smtp_session_ask(s);
+        return;
+    }
+    log_event(LOG_WARNING, "smtp-resume-refused", LOG_HEX("session", edge_session(&s->edge)),
+              LOG_SPAN("account", buf_span(&s->edge.address)), LOG_STR("reason", ipc_status_text(status)));
+    if (s->wait != SMTP_WAIT_NONE)
+        smtp_session_store_timeout(s);
+    smtp_session_end(s, SMTP_CLOSE_SHUTDOWN);
+}
+
 static struct smtp_session *session_of(struct store_peer *p)
 {
-    return (struct smtp_session *)((char *)p - offsetof(struct smtp_session, peer));
+    return (struct smtp_session *)((char *)p - offsetof(struct smtp_session, edge.peer));
 }
 
 static void on_answer(struct store_peer *p, const struct ipc_message *m)
 {
     struct smtp_session *s = session_of(p);
 
-    if (m->type == IPC_TYPE_SESSION_VERDICT)
-        answer_verdict(s, m->session_verdict.status);
-    else if (m->type == IPC_TYPE_RCPT_VERDICT)
+    switch (m->type) {
+    case IPC_TYPE_SESSION_VERDICT:
+        smtp_greeting_answer_verdict(s, m->session_verdict.status);
+        break;
+    case IPC_TYPE_RESUME_RESULT:
+        answer_resume(s, m->resume_result.status);
+        break;
+    case IPC_TYPE_LOGIN_RESULT:
+    case IPC_TYPE_SCRAM_STEP:
+        smtp_greeting_answer_login(s, m);
+        break;
+    case IPC_TYPE_SENDER_VERDICT:
+        if (s->wait == SMTP_WAIT_SENDER)
+            submission_answer_sender(s, &m->sender_verdict);
+        else if (s->wait == SMTP_WAIT_FROM)
+            submission_answer_from(s, &m->sender_verdict);
+        break;
+    case IPC_TYPE_RCPT_VERDICT:
         answer_rcpt(s, &m->rcpt_verdict);
-    else
+        break;
+    default:
         answer_commit(s, &m->commit_result);
+        break;
+    }
 }
 
 static void on_credit(struct store_peer *p, const struct ipc_body_credit *m)
@@ -319,9 +412,9 @@ static void on_credit(struct store_peer *p, const struct ipc_body_credit *m)
     } else
         s->message.credit += m->bytes;
     if (s->wait == SMTP_WAIT_CREDIT)
-        end_of_data(s);
-    else if (s->wait == SMTP_WAIT_NONE)
-        smtp_message_flush(&s->message, &s->peer, false);
+        smtp_session_end_of_data(s);
+    else if (s->wait != SMTP_WAIT_COMMIT)
+        smtp_message_flush(&s->message, &s->edge.peer, false);
     smtp_session_account(s);
     net_pump_kick(s->pump);
 }
@@ -330,7 +423,8 @@ static void on_lost(struct store_peer *p)
 {
     struct smtp_session *s = session_of(p);
 
-    s->presented = false;
+    s->edge.presented = false;
+    login_store_lost(&s->login);
     if (s->message.body && !s->commit_sent) {
         smtp_message_fail(&s->message, IPC_TRY_LATER); /* its chunks died with the store */
         if (s->wait == SMTP_WAIT_CREDIT || s->wait == SMTP_WAIT_COMMIT)
@@ -347,29 +441,43 @@ static void on_up(struct store_peer *p)
 const struct store_peer_ops smtp_session_peer_ops = {
     .answer = on_answer, .credit = on_credit, .lost = on_lost, .up = on_up};
 
-void smtp_session_credit_timeout(struct smtp_session *s)
+void smtp_session_drop_body(struct smtp_session *s, uint8_t status)
 {
     drop_body(s);
-    smtp_message_fail(&s->message, IPC_TRY_LATER);
+    smtp_message_fail(&s->message, status);
     smtp_session_account(s);
+}
+
+void smtp_session_credit_timeout(struct smtp_session *s)
+{
+    smtp_session_drop_body(s, IPC_TRY_LATER);
 }
 
 void smtp_session_store_timeout(struct smtp_session *s)
 {
-    enum smtp_wait wait = s->wait;
+    const struct smtp_reply later = smtp_session_refusal(s, IPC_TRY_LATER);
 
-    store_peer_forget(&s->peer); /* a late answer must not be taken for that to the next question */
-    if (wait == SMTP_WAIT_VERDICT) {
+    store_peer_forget(&s->edge.peer); /* a late answer must not be taken for that to the next question */
+    switch (s->wait) {
+    case SMTP_WAIT_VERDICT:
         s->wait = SMTP_WAIT_NONE;
-        smtp_server_end(s->engine, SMTP_CLOSE_OVERLOAD);
-    } else if (wait == SMTP_WAIT_RCPT) {
-        const struct smtp_reply r = refusal(s, IPC_TRY_LATER);
-
-        reply(s, &r);
-    } else {
+        smtp_session_end(s, SMTP_CLOSE_OVERLOAD);
+        break;
+    case SMTP_WAIT_LOGIN:
+        smtp_greeting_give_up_login(s);
+        break;
+    case SMTP_WAIT_SENDER:
+    case SMTP_WAIT_RCPT:
+        smtp_session_reply(s, &later);
+        break;
+    case SMTP_WAIT_FROM:
+        submission_give_up_from(s);
+        break;
+    default:
         if (!s->commit_sent)
             drop_body(s);
         refuse_message(s, IPC_TRY_LATER);
+        break;
     }
 }
 
@@ -382,47 +490,58 @@ static void event_mail(struct smtp_session *s, const struct smtp_event *e)
 
     s->message.smtputf8 = e->smtputf8;
     s->declared_bytes = e->size_bytes;
-    reply(s, smtp_message_reverse_path(&s->message, e->mailbox) ? &too_long : NULL);
+    if (smtp_message_reverse_path(&s->message, e->mailbox)) {
+        smtp_session_reply(s, &too_long);
+    } else if (!smtp_session_submits(s) || e->mailbox.len == 0) {
+        smtp_session_reply(s, NULL);
+    } else { /* RFC 6409 6.1: the login must own it */
+        buf_reset(&s->question);
+        buf_append(&s->question, e->mailbox);
+        smtp_session_wait_for(s, SMTP_WAIT_SENDER);
+        smtp_session_ask(s);
+    }
 }
 
 static void event_rcpt(struct smtp_session *s, const struct smtp_event *e)
 {
     buf_reset(&s->question);
     if (buf_append(&s->question, e->kind == SMTP_PATH_POSTMASTER ? SPAN_LIT("postmaster") : e->mailbox)) {
-        const struct smtp_reply too_long = refusal(s, IPC_INVALID);
+        const struct smtp_reply too_long = smtp_session_refusal(s, IPC_INVALID);
 
-        reply(s, &too_long);
+        smtp_session_reply(s, &too_long);
         return;
     }
-    wait_for(s, SMTP_WAIT_RCPT);
+    smtp_session_wait_for(s, SMTP_WAIT_RCPT);
     smtp_session_ask(s);
 }
 
 static void event_data(struct smtp_session *s)
 {
-    if (s->shared->pool_bytes > s->conf->conf.header_pool_bytes) {
+    if (s->shared->pool_bytes > s->edge.conf->conf.header_pool_bytes) {
         const struct smtp_reply r = {451, 3, 2, "too many messages are arriving, try again later"};
 
-        reply(s, &r);
+        smtp_session_reply(s, &r);
         transaction_done(s);
         return;
     }
     smtp_message_begin(&s->message, ++s->last_body);
-    if (!s->presented) /* the store is away: its replacement won't know this body in time */
+    if (smtp_session_submits(s))
+        s->submission = submission_new(s);
+    if (!s->edge.presented) /* the store is away: its replacement won't know this body in time */
         smtp_message_fail(&s->message, IPC_TRY_LATER);
-    reply(s, NULL);
+    smtp_session_reply(s, NULL);
 }
 
 static void event_body(struct smtp_session *s, struct span bytes)
 {
-    smtp_message_add(&s->message, bytes);
-    smtp_message_flush(&s->message, &s->peer, false);
+    if (s->submission && !s->message.failed)
+        submission_add(s, bytes);
+    else
+        smtp_message_add(&s->message, bytes);
+    smtp_message_flush(&s->message, &s->edge.peer, false);
     smtp_session_account(s);
-    if (!s->message.failed && s->shared->pool_bytes > s->conf->conf.header_pool_bytes) {
-        drop_body(s);
-        smtp_message_fail(&s->message, IPC_TRY_LATER);
-        smtp_session_account(s);
-    }
+    if (!s->message.failed && s->shared->pool_bytes > s->edge.conf->conf.header_pool_bytes)
+        smtp_session_drop_body(s, IPC_TRY_LATER);
 }
 
 static void event_reset(struct smtp_session *s)
@@ -453,21 +572,28 @@ bool smtp_session_event(struct smtp_session *s, const struct smtp_event *e)
         event_body(s, e->bytes);
         return true;
     case SMTP_EVENT_END:
-        end_of_data(s);
+        smtp_session_end_of_data(s);
         return true;
     case SMTP_EVENT_RESET:
         event_reset(s);
+        return true;
+    case SMTP_EVENT_STARTTLS:
+        smtp_greeting_starttls(s);
+        return true;
+    case SMTP_EVENT_AUTH:
+    case SMTP_EVENT_AUTH_RESPONSE:
+        smtp_greeting_auth(s, e);
+        return true;
+    case SMTP_EVENT_AUTH_CANCEL:
+        smtp_greeting_auth_cancel(s);
+        return true;
+    case SMTP_EVENT_XCLIENT:
+        smtp_greeting_xclient(s, e);
         return true;
     case SMTP_EVENT_CLOSE:
         s->finished = true;
         smtp_session_log_close(s, e->reason);
         return false;
-    case SMTP_EVENT_STARTTLS: /* none of these was offered */
-    case SMTP_EVENT_AUTH:
-    case SMTP_EVENT_AUTH_RESPONSE:
-    case SMTP_EVENT_AUTH_CANCEL:
-    case SMTP_EVENT_XCLIENT:
-        break;
     }
     return false;
 }
