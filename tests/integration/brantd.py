@@ -15,19 +15,27 @@ PASSWORD = "brant-demo"
 DOMAIN = "brant.test"
 
 
+# What `brant demo` opens, by what is added to the base.
+PORTS = (25, 110, 465, 587, 995)
+
+
+def is_free(port):
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def free_port_base():
-    """A base P whose ports for SMTP and POP3 are free now. BRANT_PORTS=LOW-HIGH bounds the choice."""
+    """A base P whose ports of all services are free now. BRANT_PORTS=LOW-HIGH bounds the choice."""
     low, high = (int(n) for n in os.environ.get("BRANT_PORTS", "20000-31000").split("-"))
     for _ in range(200):
-        base = random.randrange(low, high - 200)
-        try:
-            for port in (base + 25, base + 110):
-                with socket.socket() as s:
-                    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    s.bind(("127.0.0.1", port))
+        base = random.randrange(low, high - max(PORTS))
+        if all(is_free(base + port) for port in PORTS):
             return base
-        except OSError:
-            continue
     raise RuntimeError("no free ports")
 
 

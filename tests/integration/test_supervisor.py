@@ -27,11 +27,11 @@ FOREIGN = 54321
 
 
 def free_ports():
-    """A base P with P+25 and P+110 free now, from the range of this test."""
+    """A base P whose ports of `brant demo` are free now, from the range of this test."""
     for base in range(21000, 21800, 7):
         socks = []
         try:
-            for port in (base + 25, base + 110):
+            for port in (base + 25, base + 110, base + 465, base + 587, base + 995):
                 s = socket.socket()
                 socks.append(s)
                 s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
