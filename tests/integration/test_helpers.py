@@ -114,7 +114,7 @@ def test_auth_of_smtp():
         assert secure.auth(s, "LOGIN", b"u", lambda challenge: challenge.lower(), initial=False) == (False, "535 x")
         assert secure.auth(s, "EXTERNAL", b"")[0]
         assert secure.auth(s, "X") == (False, "501 x")
-    assert heard[:8] == [b"AUTH PLAIN", b64(b"\0u\0p"), b"AUTH LOGIN", b64(b"u"), b64(b"password:"), b"AUTH EXTERNAL =",
+    assert heard[:9] == [b"AUTH PLAIN", b64(b"\0u\0p"), b"AUTH LOGIN", b64(b"u"), b64(b"password:"), b"AUTH EXTERNAL =",
                           b"AUTH X", b"*", b"QUIT"]
 
 
