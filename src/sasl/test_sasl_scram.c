@@ -90,70 +90,71 @@ static void test_client_first(void **state)
     }
 }
 
+static const struct {
+    const char *message;
+    enum scram_error error;
+} BAD_FIRST[] = {
+    {"", SCRAM_INVALID_ENCODING},
+    {"n", SCRAM_INVALID_ENCODING},
+    {"n,", SCRAM_INVALID_ENCODING},
+    {"n,,", SCRAM_INVALID_ENCODING},
+    {"n=u,r=x", SCRAM_INVALID_ENCODING},
+    {"N,,n=u,r=x", SCRAM_INVALID_ENCODING},
+    {"nn,,n=u,r=x", SCRAM_INVALID_ENCODING},
+    {",,n=u,r=x", SCRAM_INVALID_ENCODING},
+    {"F,n,,n=u,r=x", SCRAM_INVALID_ENCODING}, /* GS2's mark of a non-standard token */
+    {"p,,n=u,r=x", SCRAM_INVALID_ENCODING},
+    {"p=,,n=u,r=x", SCRAM_INVALID_ENCODING},
+    {"p=tls_unique,,n=u,r=x", SCRAM_INVALID_ENCODING},
+    {"y=x,,n=u,r=x", SCRAM_INVALID_ENCODING},
+    {"n,b,n=u,r=x", SCRAM_INVALID_ENCODING},
+    {"n,b=c,n=u,r=x", SCRAM_INVALID_ENCODING},
+    {"n,a=,n=u,r=x", SCRAM_INVALID_USERNAME_ENCODING},
+    {"n,a==,n=u,r=x", SCRAM_INVALID_USERNAME_ENCODING},
+    {"n,,u,r=x", SCRAM_INVALID_ENCODING},
+    {"n,,n=,r=x", SCRAM_INVALID_USERNAME_ENCODING},
+    {"n,,n==,r=x", SCRAM_INVALID_USERNAME_ENCODING},
+    {"n,,n==2,r=x", SCRAM_INVALID_USERNAME_ENCODING},
+    {"n,,n==2c,r=x", SCRAM_INVALID_USERNAME_ENCODING},
+    {"n,,n==3d,r=x", SCRAM_INVALID_USERNAME_ENCODING},
+    {"n,,n==41,r=x", SCRAM_INVALID_USERNAME_ENCODING},
+    {"n,,n=a=,r=x", SCRAM_INVALID_USERNAME_ENCODING},
+    {"n,,n=a=b,r=x", SCRAM_INVALID_USERNAME_ENCODING},
+    {"n,,n=u", SCRAM_INVALID_ENCODING},
+    {"n,,n=u,", SCRAM_INVALID_ENCODING},
+    {"n,,n=u,r", SCRAM_INVALID_ENCODING},
+    {"n,,n=u,r=", SCRAM_INVALID_ENCODING},
+    {"n,,n=u,r=a b", SCRAM_INVALID_ENCODING},
+    {"n,,n=u,r=\x7f", SCRAM_INVALID_ENCODING},
+    {"n,,n=u,r=\xc3\xa9", SCRAM_INVALID_ENCODING},
+    {"n,,n=u,s=x", SCRAM_INVALID_ENCODING},
+    {"n,,r=x,n=u", SCRAM_INVALID_ENCODING},
+    {"n,,N=u,r=x", SCRAM_INVALID_ENCODING},
+    {"n,,n=u,r=x,", SCRAM_INVALID_ENCODING},
+    {"n,,n=u,r=x,e", SCRAM_INVALID_ENCODING},
+    {"n,,n=u,r=x,e=", SCRAM_INVALID_ENCODING},
+    {"n,,n=u,r=x,1=b", SCRAM_INVALID_ENCODING},
+    {"n,,n=u,r=x,ab=c", SCRAM_INVALID_ENCODING},
+    {"n,,n=u,r=x,,e=f", SCRAM_INVALID_ENCODING},
+    {"n,,n=\xff,r=x", SCRAM_INVALID_ENCODING},
+    {"n,,n=\xed\xa0\x80,r=x", SCRAM_INVALID_ENCODING},
+    {"n,,m=x,n=u,r=x", SCRAM_EXTENSIONS_NOT_SUPPORTED},
+    {"n,,n=u,r=x,m=y", SCRAM_EXTENSIONS_NOT_SUPPORTED},
+    {"n,,n=u,r=x,e=f,m=y", SCRAM_EXTENSIONS_NOT_SUPPORTED},
+};
+
 static void test_client_first_refused(void **state)
 {
-    static const struct {
-        const char *message;
-        enum scram_error error;
-    } bad[] = {
-        {"", SCRAM_INVALID_ENCODING},
-        {"n", SCRAM_INVALID_ENCODING},
-        {"n,", SCRAM_INVALID_ENCODING},
-        {"n,,", SCRAM_INVALID_ENCODING},
-        {"n=u,r=x", SCRAM_INVALID_ENCODING},
-        {"N,,n=u,r=x", SCRAM_INVALID_ENCODING},
-        {"nn,,n=u,r=x", SCRAM_INVALID_ENCODING},
-        {",,n=u,r=x", SCRAM_INVALID_ENCODING},
-        {"F,n,,n=u,r=x", SCRAM_INVALID_ENCODING}, /* GS2's mark of a non-standard token */
-        {"p,,n=u,r=x", SCRAM_INVALID_ENCODING},
-        {"p=,,n=u,r=x", SCRAM_INVALID_ENCODING},
-        {"p=tls_unique,,n=u,r=x", SCRAM_INVALID_ENCODING},
-        {"y=x,,n=u,r=x", SCRAM_INVALID_ENCODING},
-        {"n,b,n=u,r=x", SCRAM_INVALID_ENCODING},
-        {"n,b=c,n=u,r=x", SCRAM_INVALID_ENCODING},
-        {"n,a=,n=u,r=x", SCRAM_INVALID_USERNAME_ENCODING},
-        {"n,a==,n=u,r=x", SCRAM_INVALID_USERNAME_ENCODING},
-        {"n,,u,r=x", SCRAM_INVALID_ENCODING},
-        {"n,,n=,r=x", SCRAM_INVALID_USERNAME_ENCODING},
-        {"n,,n==,r=x", SCRAM_INVALID_USERNAME_ENCODING},
-        {"n,,n==2,r=x", SCRAM_INVALID_USERNAME_ENCODING},
-        {"n,,n==2c,r=x", SCRAM_INVALID_USERNAME_ENCODING},
-        {"n,,n==3d,r=x", SCRAM_INVALID_USERNAME_ENCODING},
-        {"n,,n==41,r=x", SCRAM_INVALID_USERNAME_ENCODING},
-        {"n,,n=a=,r=x", SCRAM_INVALID_USERNAME_ENCODING},
-        {"n,,n=a=b,r=x", SCRAM_INVALID_USERNAME_ENCODING},
-        {"n,,n=u", SCRAM_INVALID_ENCODING},
-        {"n,,n=u,", SCRAM_INVALID_ENCODING},
-        {"n,,n=u,r", SCRAM_INVALID_ENCODING},
-        {"n,,n=u,r=", SCRAM_INVALID_ENCODING},
-        {"n,,n=u,r=a b", SCRAM_INVALID_ENCODING},
-        {"n,,n=u,r=\x7f", SCRAM_INVALID_ENCODING},
-        {"n,,n=u,r=\xc3\xa9", SCRAM_INVALID_ENCODING},
-        {"n,,n=u,s=x", SCRAM_INVALID_ENCODING},
-        {"n,,r=x,n=u", SCRAM_INVALID_ENCODING},
-        {"n,,N=u,r=x", SCRAM_INVALID_ENCODING},
-        {"n,,n=u,r=x,", SCRAM_INVALID_ENCODING},
-        {"n,,n=u,r=x,e", SCRAM_INVALID_ENCODING},
-        {"n,,n=u,r=x,e=", SCRAM_INVALID_ENCODING},
-        {"n,,n=u,r=x,1=b", SCRAM_INVALID_ENCODING},
-        {"n,,n=u,r=x,ab=c", SCRAM_INVALID_ENCODING},
-        {"n,,n=u,r=x,,e=f", SCRAM_INVALID_ENCODING},
-        {"n,,n=\xff,r=x", SCRAM_INVALID_ENCODING},
-        {"n,,n=\xed\xa0\x80,r=x", SCRAM_INVALID_ENCODING},
-        {"n,,m=x,n=u,r=x", SCRAM_EXTENSIONS_NOT_SUPPORTED},
-        {"n,,n=u,r=x,m=y", SCRAM_EXTENSIONS_NOT_SUPPORTED},
-        {"n,,n=u,r=x,e=f,m=y", SCRAM_EXTENSIONS_NOT_SUPPORTED},
-    };
     static char nul[] = "n,,n=a?b,r=x", long_name[400], long_nonce[400], long_message[2100];
     struct scram_client_first f = {.nonce = SPAN_LIT("untouched")};
 
     (void)state;
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        enum scram_error rc = scram_client_first_parse(span_str(bad[i].message), &f);
+    for (size_t i = 0; i < sizeof BAD_FIRST / sizeof *BAD_FIRST; i++) {
+        enum scram_error rc = scram_client_first_parse(span_str(BAD_FIRST[i].message), &f);
 
-        if (rc != bad[i].error)
-            printf("%s: %s\n", bad[i].message, scram_error_text(rc));
-        assert_int_equal(rc, bad[i].error);
+        if (rc != BAD_FIRST[i].error)
+            printf("%s: %s\n", BAD_FIRST[i].message, scram_error_text(rc));
+        assert_int_equal(rc, BAD_FIRST[i].error);
         assert_true(span_eq_str(f.nonce, "untouched"));
     }
     nul[6] = '\0';

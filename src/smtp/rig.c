@@ -116,6 +116,8 @@ static const struct smtp_reply *answer_password(struct span user, struct span pa
     for (size_t i = 0; i < sizeof special / sizeof *special; i++)
         if (span_eq_str(user, special[i].user))
             return &special[i].reply;
+    if (span_eq_str(user, "user@testserver") && span_eq_str(password, "secretpassword"))
+        return NULL;
     return span_eq_str(user, "alice") && span_eq_str(password, "secret") ? NULL : &wrong;
 }
 
@@ -154,13 +156,22 @@ static void auth_ends(struct rig *r, const struct smtp_reply *reply)
     answer(r, reply);
 }
 
-/* The user, and the password behind it, of PLAIN. */
+/* Takes what stands before the next NUL, and the NUL. */
+static struct span take_to_nul(struct span *s)
+{
+    struct span taken = span_sub(*s, 0, span_find_byte(*s, 0));
+
+    *s = span_from(*s, taken.len + 1);
+    return taken;
+}
+
 static void step_plain(struct rig *r, struct span response)
 {
-    struct span user = span_from(response, 1);
-    size_t nul = span_find_byte(user, 0);
+    struct span user;
 
-    auth_ends(r, answer_password(span_sub(user, 0, nul), span_from(user, nul == SPAN_NPOS ? nul : nul + 1)));
+    take_to_nul(&response);
+    user = take_to_nul(&response);
+    auth_ends(r, answer_password(user, response));
 }
 
 static void step_login(struct rig *r, struct span response)

@@ -6,7 +6,8 @@
  * unknown (550 5.1.1), every other domain is not ours (550 5.7.1). Reverse-path blocked@ is refused (550),
  * greylist@ fails for now (451).
  *
- * Logins: alice with the password "secret" is right by PLAIN and LOGIN (235). later is not checked (454),
+ * Logins: alice with the password "secret" is right by PLAIN and LOGIN (235), and so is user@testserver with
+ * "secretpassword". later is not checked (454),
  * weak needs more (534), ended is over (535 5.7.8), gone ends the session (421), all others are wrong (535).
  * SCRAM-SHA-256 is played without sums: the client says "first", hears "server-first", says "final", hears
  * "server-final", says nothing, and is alice. Other mechanisms refuse at once (454).

@@ -1,5 +1,6 @@
 /* For tests: one SMTP session on standard input and output, with the world of src/smtp/rig.h behind it.
- * usage: smtp_probe [MESSAGE_BYTES_MAX] */
+ * usage: smtp_probe [MESSAGE_BYTES_MAX [tls]]
+ * tls: as if behind implicit TLS: logins by PLAIN are offered, and the third error ends the session. */
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -23,6 +24,8 @@ static bool put(struct rig *r)
 int main(int argc, char **argv)
 {
     struct smtp_server_config c;
+    struct rig_offers offers = {0};
+    bool tls = argc > 2;
     struct rig r;
     uint8_t in[4096];
     ssize_t n = 0;
@@ -30,7 +33,14 @@ int main(int argc, char **argv)
     smtp_server_config_init(&c, "mx.brant.test");
     if (argc > 1)
         c.message_bytes_max = strtoull(argv[1], NULL, 10);
+    if (tls) {
+        offers.clear.auth = "PLAIN";
+        c.errors_max = 2;
+    }
     rig_init(&r, &c);
+    rig_offer(&r, &offers);
+    if (tls)
+        smtp_server_tls_started(r.s, r.now_ms);
     smtp_server_greet(r.s, r.now_ms);
     do {
         rig_feed(&r, span_make(in, (size_t)n));

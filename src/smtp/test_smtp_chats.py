@@ -5,7 +5,7 @@ usage: test_smtp_chats.py SMTP_PROBE
 
 The scripts were written for a server whose domain is `testserver` with the account `user`; those names are
 replaced. Replies are compared by the first digit of their code: texts and the choice between, say, 521 and 550 are
-each server's own. Scripts that need TLS, authentication or another program are counted as not applicable.
+each server's own. Scripts that need another program are counted as not applicable; TLS is only pretended, as it is to the engine.
 """
 import ast
 import os
@@ -37,8 +37,8 @@ def evaluate(node):
 
 
 class Session:
-    def __init__(self, probe):
-        self.process = subprocess.Popen([probe, str(MESSAGE_BYTES_MAX)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    def __init__(self, probe, *more):
+        self.process = subprocess.Popen([probe, str(MESSAGE_BYTES_MAX), *more], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.timer = threading.Timer(10, self.process.kill)
         self.timer.start()
 
@@ -73,8 +73,8 @@ def ours(text):
 
 
 def applies(lines):
-    return (any("tcp_connect" in line for line in lines)
-            and not any("tls_connect" in line or re.search(r" [|]?= |tcp_listen|unix_listen", line) for line in lines))
+    return (any("tcp_connect" in line or "tls_connect" in line for line in lines)
+            and not any(re.search(r" [|]?= |tcp_listen|unix_listen", line) for line in lines))
 
 
 def expect(wanted, got):
@@ -93,10 +93,11 @@ def run(path, probe):
                 continue
             _, _, rest = line.partition(" ")
             word, _, argument = rest.partition(" ")
-            if word in ("tcp_connect", "close"):
+            if word in ("tcp_connect", "tls_connect", "close"):
                 if session:
                     session.close()
-                session = Session(probe) if word == "tcp_connect" else None
+                more = ["tls"] if word == "tls_connect" else []
+                session = Session(probe, *more) if word != "close" else None
             elif word == "->":
                 session.send(ours(argument).encode() + b"\r\n")
             elif word == "~>":
