@@ -512,6 +512,35 @@ static void encoding_is_linear(void **state)
     }
 }
 
+/* Large From fields of every kind end soon, one way or the other. */
+static void checking_is_linear(void **state)
+{
+    static const char *const units[] = {"a ", "\"", "\"=?\" ", "=?x?q?a ", "=?utf-8?q?a?= ", "é ",
+                                        "\\", "(",  "a@b",     "a.",       "@b.test",        "\r\n ",
+                                        ",",  "<",  ":",       "\xc4 "};
+    struct msa_facts facts = testing_facts(false);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        struct msa_header *h = msa_header_new(1 << 20);
+        struct msa_verdict v;
+        struct buf in, out;
+        int rc;
+
+        buf_init(&in, 1 << 20);
+        buf_init(&out, MSA_OUTPUT_BYTES_MAX(1 << 20));
+        buf_append_str(&in, "From: ");
+        while (in.len < 1 << 18)
+            buf_append_str(&in, units[i]);
+        buf_append_str(&in, " <alice@brant.test>\r\n\r\n");
+        rc = testing_run(h, buf_span(&in), SIZE_MAX, &facts, &out, &v);
+        assert_true(rc == BRANT_OK || rc == BRANT_EREFUSED);
+        buf_done(&in);
+        buf_done(&out);
+        msa_header_free(h);
+    }
+}
+
 static void repairs_have_names(void **state)
 {
     struct buf out;
@@ -546,6 +575,7 @@ int main(void)
         cmocka_unit_test(utf8_becomes_encoded_words),
         cmocka_unit_test(utf8_addresses_need_smtputf8),
         cmocka_unit_test(encoding_is_linear),
+        cmocka_unit_test(checking_is_linear),
         cmocka_unit_test(repairs_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
