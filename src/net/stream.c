@@ -5,6 +5,7 @@
 #include <event2/bufferevent.h>
 #include <event2/bufferevent_ssl.h>
 #include <event2/event.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -199,9 +200,10 @@ static void peer_closed_tls(struct net_stream *s)
  */
 static void tls_broken(struct net_stream *s)
 {
-    unsigned long first = 0, error; /* the last one given is the first that happened */
+    unsigned long first = 0, error; /* they are given last first, with SSL_get_error's value among them */
     while ((error = bufferevent_get_openssl_error(s->bev)))
-        first = error;
+        if (ERR_GET_LIB(error) != 0 && ERR_GET_LIB(first) != ERR_LIB_USER)
+            first = error;
     tls_link_explain(s->tls, first);
     s->tls->failed = true;
     if (s->state == STREAM_HANDSHAKE) {

@@ -161,13 +161,15 @@ static void on_info(const SSL *ssl, int where, int what)
 
 static SSL_CTX *make_context(void)
 {
+    int groups[] = {NID_X25519, NID_X9_62_prime256v1, NID_secp384r1};
     SSL_CTX *c = SSL_CTX_new(TLS_server_method());
     assert(c);
     int ok = SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION) == 1 &&
              SSL_CTX_set_cipher_list(c, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1 &&
              SSL_CTX_set_ciphersuites(c, "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:"
                                          "TLS_AES_128_GCM_SHA256") == 1 &&
-             SSL_CTX_set1_groups_list(c, "X25519:P-256:P-384") == 1 && SSL_CTX_set_num_tickets(c, 0) == 1;
+             SSL_CTX_set1_groups(c, groups, sizeof groups / sizeof *groups) == 1 &&
+             SSL_CTX_set_num_tickets(c, 0) == 1;
     assert(ok);
     /* Ours is the preference, but for clients whose own is ChaCha20: they have no AES in hardware. */
     SSL_CTX_set_options(c, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA | SSL_OP_NO_TICKET |

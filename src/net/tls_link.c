@@ -147,10 +147,10 @@ void tls_link_explain(struct tls_link *l, unsigned long error)
                  SSL_alert_desc_string_long(l->alert_received));
     else if (broken == EMSGSIZE)
         tls_link_say(l, "a handshake message that is too long");
-    else if (broken)
-        snprintf(l->text, sizeof l->text, "%s", strerror(broken));
     else if (net_tls_bio_eof(l->bio))
         tls_link_say(l, "cut off by the client");
+    else if (broken)
+        snprintf(l->text, sizeof l->text, "%s", strerror(broken));
     else if (error && ERR_reason_error_string(error))
         tls_link_say(l, ERR_reason_error_string(error));
     else
