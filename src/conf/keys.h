@@ -186,13 +186,13 @@
       "Where events go: stderr, or a file, which is opened again at SIGHUP.")
 /* clang-format on */
 
-#define CONF_KEYS(X)                                                                                    \
-    CONF_KEYS_GENERAL(X)                                                                                \
-    CONF_KEYS_LISTEN(X)                                                                                 \
-    CONF_KEYS_TLS(X)                                                                                    \
-    CONF_KEYS_AUTH(X)                                                                                   \
-    CONF_KEYS_PROCESS(X) CONF_KEYS_SMTP(X) CONF_KEYS_SUBMISSION(X) CONF_KEYS_POP3(X) CONF_KEYS_STORE(X) \
-        CONF_KEYS_LOG(X)
+#define CONF_KEYS(X)     \
+    CONF_KEYS_GENERAL(X) \
+    CONF_KEYS_LISTEN(X)  \
+    CONF_KEYS_TLS(X)     \
+    CONF_KEYS_AUTH(X)    \
+    CONF_KEYS_PROCESS(X) \
+    CONF_KEYS_SMTP(X) CONF_KEYS_SUBMISSION(X) CONF_KEYS_POP3(X) CONF_KEYS_STORE(X) CONF_KEYS_LOG(X)
 
 #define CONF_GROUPS(X)                     \
     X(GENERAL, "General")                  \

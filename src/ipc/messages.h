@@ -568,6 +568,7 @@ enum ipc_account_change {
     F(U8, has_scram, 1, _)                \
     F(U8, sent_copy, 1, _)                \
     F(U32, grants, 0, _)                  \
+    F(U32, app_passwords, 0, _)           \
     F(U64, created_at_s, 0, _)
 
 /* What an account has beside its password: app passwords, client certificates for EXTERNAL, addresses of

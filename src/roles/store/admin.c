@@ -1,4 +1,4 @@
-/* Administration: domains, accounts, aliases. Every refusal carries a text for the person who asked. */
+/* Administration: domains, aliases, the queue. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,17 +7,7 @@
 #include "base/mem.h"
 #include "log/log.h"
 #include "roles/common/canonical.h"
-#include "roles/store/server.h"
-
-/* What an administrator asked for, on its way. */
-struct admin_op {
-    struct op op;
-    uint16_t question; /* its type */
-    struct span name;  /* that it is about, for texts and the log; in the arena */
-    struct password_task task;
-};
-
-enum { ADMIN_ARENA_BYTES = 16384 };
+#include "roles/store/admin.h"
 
 /* ---- names as the store keeps them: an empty span when it is none ---- */
 
@@ -36,7 +26,7 @@ static struct span take_domain(struct arena *a, struct span text)
 }
 
 /* An address, or "@domain". */
-static struct span take_alias(struct arena *a, struct span text)
+struct span admin_take_alias(struct arena *a, struct span text)
 {
     struct buf _cleanup_buf_ name;
     buf_init(&name, IPC_ADDRESS_MAX);
@@ -45,9 +35,9 @@ static struct span take_alias(struct arena *a, struct span text)
     return keep(a, &name, canonical_address(text, &name));
 }
 
-static struct span take_address(struct arena *a, struct span text)
+struct span admin_take_address(struct arena *a, struct span text)
 {
-    return text.len > 0 && text.p[0] == '@' ? SPAN_NONE : take_alias(a, text);
+    return text.len > 0 && text.p[0] == '@' ? SPAN_NONE : admin_take_alias(a, text);
 }
 
 /* ---- answers ---- */
@@ -79,6 +69,8 @@ static const char *thing(uint16_t question)
     case IPC_TYPE_ALIAS_ADD:
     case IPC_TYPE_ALIAS_REMOVE:
         return "alias";
+    case IPC_TYPE_QUEUE_REMOVE:
+        return "row in the queue";
     default:
         return "account";
     }
@@ -122,8 +114,8 @@ static void admin_finish(struct op *op)
     op_free(op);
 }
 
-static struct admin_op *admin_new(struct server *sv, struct peer *p, const struct ipc_message *m,
-                                  enum store_op_kind kind)
+struct admin_op *admin_new(struct server *sv, struct peer *p, const struct ipc_message *m,
+                           enum store_op_kind kind)
 {
     struct admin_op *a = op_new(sv, sizeof *a, ADMIN_ARENA_BYTES);
     a->op.peer = p->sessions.channel;
@@ -134,9 +126,13 @@ static struct admin_op *admin_new(struct server *sv, struct peer *p, const struc
     return a;
 }
 
-/* Submits it, or says that the name is none. */
-static void admin_go(struct peer *p, struct admin_op *a, struct span name, struct span asked,
-                     const char *what)
+void admin_refuse(struct peer *p, struct admin_op *a, enum ipc_status status, const char *text)
+{
+    server_result(p, a->op.tag, status, text);
+    op_free(&a->op);
+}
+
+void admin_go(struct peer *p, struct admin_op *a, struct span name, struct span asked, const char *what)
 {
     if (name.len > 0) {
         a->name = name;
@@ -151,7 +147,8 @@ static void admin_go(struct peer *p, struct admin_op *a, struct span name, struc
     op_free(&a->op);
 }
 
-static const char a_domain[] = "a domain name", an_address[] = "an address: write user@example.org",
+const char admin_an_address[] = "an address: write user@example.org";
+static const char a_domain[] = "a domain name",
                   an_alias[] = "an alias: write user@example.org, or @example.org for all other names";
 
 /* ---- domains and aliases ---- */
@@ -176,13 +173,13 @@ void on_alias_add(struct server *sv, struct peer *p, const struct ipc_message *m
 {
     const struct ipc_alias_add *q = &m->alias_add;
     struct admin_op *a = admin_new(sv, p, m, STORE_OP_ALIAS_ADD);
-    struct span alias = take_alias(&a->op.arena, q->alias);
-    struct span target = take_address(&a->op.arena, q->target);
+    struct span alias = admin_take_alias(&a->op.arena, q->alias);
+    struct span target = admin_take_address(&a->op.arena, q->target);
     a->op.store.alias = (struct store_alias){.address = alias, .target = target};
     if (alias.len == 0)
         admin_go(p, a, alias, q->alias, an_alias);
     else if (target.len == 0)
-        admin_go(p, a, target, q->target, an_address);
+        admin_go(p, a, target, q->target, admin_an_address);
     else
         admin_go(p, a, alias, q->alias, an_alias);
 }
@@ -191,97 +188,25 @@ void on_alias_remove(struct server *sv, struct peer *p, const struct ipc_message
 {
     const struct ipc_alias_remove *q = &m->alias_remove;
     struct admin_op *a = admin_new(sv, p, m, STORE_OP_ALIAS_REMOVE);
-    struct span alias = take_alias(&a->op.arena, q->alias);
-    struct span target = q->target.len > 0 ? take_address(&a->op.arena, q->target) : SPAN_NONE;
+    struct span alias = admin_take_alias(&a->op.arena, q->alias);
+    struct span target = q->target.len > 0 ? admin_take_address(&a->op.arena, q->target) : SPAN_NONE;
     a->op.store.alias = (struct store_alias){.address = alias, .target = target};
     if (alias.len > 0 && target.len == 0 && q->target.len > 0)
-        admin_go(p, a, target, q->target, an_address);
+        admin_go(p, a, target, q->target, admin_an_address);
     else
         admin_go(p, a, alias, q->alias, an_alias);
 }
 
-/* ---- accounts ---- */
+/* ---- the queue ---- */
 
-static void account_drop(struct password_task *t)
+void on_queue_remove(struct server *sv, struct peer *p, const struct ipc_message *m)
 {
-    struct admin_op *a = (struct admin_op *)((char *)t - offsetof(struct admin_op, task));
-    op_free(&a->op);
-}
-
-/* The new password has become a verifier. */
-static void account_hashed(struct server *sv, struct password_task *t, const struct passwords_result *r)
-{
-    struct admin_op *a = (struct admin_op *)((char *)t - offsetof(struct admin_op, task));
-    if (r->outcome == PASSWORDS_HASHED) {
-        a->op.store.account.verifier = arena_dup(&a->op.arena, span_str(r->verifier));
-        op_submit(&a->op);
-        return;
-    }
-    struct peer *p = server_peer(sv, t->peer);
-    if (p)
-        server_result(p, t->tag, IPC_FAILED, "the password could not be hashed: no memory");
-    op_free(&a->op);
-}
-
-/* Goes on at once without a password, or when it is hashed. */
-static void account_go(struct server *sv, struct peer *p, struct admin_op *a, struct span asked,
-                       struct span password)
-{
-    if (password.len == 0 || a->name.len == 0) {
-        admin_go(p, a, a->name, asked, an_address);
-        return;
-    }
-    uint64_t id = server_serial(sv);
-    enum passwords_outcome outcome = passwords_hash(sv->passwords, id, password);
-    if (outcome == PASSWORDS_PENDING) {
-        a->task = (struct password_task){
-            .peer = a->op.peer, .tag = a->op.tag, .finish = account_hashed, .drop = account_drop};
-        map_put(&sv->logins, map_u64_key(&id), &a->task);
-        return;
-    }
-    if (outcome == PASSWORDS_BUSY)
-        server_result(p, a->op.tag, IPC_TRY_LATER, "too many passwords are being checked; try again");
-    else
-        server_result(p, a->op.tag, IPC_INVALID, "a password may not hold a NUL byte or be over 512 bytes");
-    op_free(&a->op);
-}
-
-void on_account_add(struct server *sv, struct peer *p, const struct ipc_message *m)
-{
-    const struct ipc_account_add *q = &m->account_add;
-    struct admin_op *a = admin_new(sv, p, m, STORE_OP_ACCOUNT_ADD);
-    a->name = take_address(&a->op.arena, q->address);
-    a->op.store.account = (struct store_account){
-        .address = a->name, .options = STORE_ACCOUNT_ENABLED, .quota_bytes = q->quota_bytes};
-    account_go(sv, p, a, q->address, q->password);
-}
-
-void on_account_remove(struct server *sv, struct peer *p, const struct ipc_message *m)
-{
-    struct admin_op *a = admin_new(sv, p, m, STORE_OP_ACCOUNT_REMOVE);
-    struct span name = take_address(&a->op.arena, m->account_remove.address);
-    a->op.store.account.address = name;
-    admin_go(p, a, name, m->account_remove.address, an_address);
-}
-
-void on_account_set(struct server *sv, struct peer *p, const struct ipc_message *m)
-{
-    const struct ipc_account_set *q = &m->account_set;
-    struct admin_op *a = admin_new(sv, p, m, STORE_OP_ACCOUNT_SET);
-    struct store_account *s = &a->op.store.account;
-    a->name = take_address(&a->op.arena, q->address);
-    s->address = a->name;
-    if (q->change & IPC_ACCOUNT_PASSWORD)
-        s->set |= STORE_SET_VERIFIER;
-    if (q->change & IPC_ACCOUNT_QUOTA)
-        s->set |= STORE_SET_QUOTA;
-    s->quota_bytes = q->quota_bytes;
-    if (q->change & IPC_ACCOUNT_ENABLED) {
-        s->set |= STORE_SET_OPTIONS;
-        s->option_mask = STORE_ACCOUNT_ENABLED;
-        s->options = q->enabled ? STORE_ACCOUNT_ENABLED : 0;
-    }
-    account_go(sv, p, a, q->address, q->change & IPC_ACCOUNT_PASSWORD ? q->password : SPAN_NONE);
+    const struct ipc_queue_remove *q = &m->queue_remove;
+    struct admin_op *a = admin_new(sv, p, m, STORE_OP_QUEUE_REMOVE);
+    char id[40];
+    int len = snprintf(id, sizeof id, "%llu-%u", (unsigned long long)q->message, q->recipient);
+    a->op.store.queue = (struct store_queue_op){.message = q->message, .recipient = q->recipient};
+    admin_go(p, a, arena_dup(&a->op.arena, span_make(id, (size_t)len)), SPAN_NONE, "");
 }
 
 /* ---- where mail goes ---- */
@@ -290,7 +215,7 @@ void on_address_resolve(struct server *sv, struct peer *p, const struct ipc_mess
 {
     struct arena _cleanup_arena_ arena;
     arena_init(&arena, ADMIN_ARENA_BYTES);
-    struct span address = take_address(&arena, m->address_resolve.address);
+    struct span address = admin_take_address(&arena, m->address_resolve.address);
     if (address.len == 0) /* "postmaster" alone is one, too */
         address = m->address_resolve.address;
     struct store_target *targets = mem_array(IPC_RECIPIENTS_MAX, sizeof *targets);

@@ -42,6 +42,7 @@ void server_status(struct server *sv, server_put_status *put, void *context)
         {"aliases", s.aliases},
         {"messages", s.messages},
         {"mail_bytes", s.mail_bytes},
+        {"queued", s.queued},
         {"accepting_mail", s.accepting},
         {"free_bytes", s.free_bytes},
         {"reserve_bytes", s.reserve_bytes},
@@ -64,11 +65,21 @@ void server_status(struct server *sv, server_put_status *put, void *context)
         {"operations", sv->ops.count},
         {"sessions", sv->sessions.total},
         {"sessions_smtp", sv->sessions.service[IPC_SERVICE_SMTP]},
-        {"sessions_pop3", sv->sessions.service[IPC_SERVICE_POP3]},
+        {"sessions_pop3", sv->sessions.service[IPC_SERVICE_POP3] + sv->sessions.service[IPC_SERVICE_POP3S]},
+        {"sessions_submission", sv->sessions.service[IPC_SERVICE_SUBMISSION] +
+                                    sv->sessions.service[IPC_SERVICE_SUBMISSIONS] +
+                                    sv->sessions.service[IPC_SERVICE_SUBMISSION_LOCAL]},
+        {"sessions_lmtp",
+         sv->sessions.service[IPC_SERVICE_LMTP] + sv->sessions.service[IPC_SERVICE_LMTP_LOCAL]},
         {"sources", sv->sessions.sources.len},
         {"passwords_pending", passwords_pending(sv->passwords)},
         {"passwords_remembered", passwords_cached(sv->passwords)},
-        {"logins_slowed", sv->throttle.pairs.len},
+        {"logins", sv->login_counts.right},
+        {"logins_failed", sv->login_counts.failed},
+        {"logins_throttled", sv->login_counts.throttled},
+        {"logins_waiting", sv->delays.count},
+        {"sources_failing", sv->throttle.sources.map.len},
+        {"sources_known", sv->known.sources.map.len},
         {"up_s", (server_now_ms(sv) - sv->started_ms) / 1000},
     };
     for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)

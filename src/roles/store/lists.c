@@ -8,7 +8,13 @@
 #include "roles/common/canonical.h"
 #include "roles/store/server.h"
 
-enum { LIST_ROWS = 200, TRACE_ROWS = 50, ROWS_ARENA_BYTES = 4 << 20 };
+enum {
+    LIST_ROWS = 200,
+    TRACE_ROWS = 50,
+    QUEUE_ROWS = 200,
+    ROWS_ARENA_BYTES = 4 << 20,
+    GRANTS_ARENA_BYTES = 128 * 1024
+};
 
 struct list_work {
     struct read_work read;
@@ -16,7 +22,8 @@ struct list_work {
     struct ipc_message answer; /* rows lie in the arena, texts there or in `infos` */
     char domain[256];          /* "" all */
     char after[IPC_ADDRESS_MAX + 1], after_target[IPC_ADDRESS_MAX + 1];
-    uint64_t before_seq;
+    uint64_t before_seq, after_message;
+    uint32_t after_recipient;
     struct arena arena;
     void *infos; /* what the store answered; owned */
 };
@@ -65,6 +72,8 @@ static void list_go(struct server *sv, struct list_work *w)
         return;
     if (w->answer.type == IPC_TYPE_TRACE_ROWS)
         w->answer.trace_rows.status = IPC_TRY_LATER;
+    if (w->answer.type == IPC_TYPE_QUEUE_ROWS)
+        w->answer.queue_rows.status = IPC_TRY_LATER;
     list_finish(&w->read);
 }
 
@@ -90,6 +99,20 @@ void on_domain_list(struct server *sv, struct peer *p, const struct ipc_message 
     list_go(sv, list_new(p, m, SPAN_NONE, m->domain_list.after, run_domains));
 }
 
+static uint32_t count_app_passwords(struct store *st, const struct store_account_info *a)
+{
+    struct arena _cleanup_arena_ arena;
+    struct store_grant *grants = NULL;
+    size_t count = 0;
+    arena_init(&arena, GRANTS_ARENA_BYTES);
+    if (a->grants > 0 &&
+        store_grants_get(st, a->account, STORE_GRANT_APP_PASSWORD, &arena, &grants, &count) != BRANT_OK)
+        return 0;
+    for (size_t i = 0; i < count; i++)
+        mem_wipe((void *)(uintptr_t)grants[i].data.p, grants[i].data.len); /* the arena's copy */
+    return (uint32_t)count;
+}
+
 static void run_accounts(struct work *work, void *reader)
 {
     (void)reader;
@@ -108,8 +131,13 @@ static void run_accounts(struct work *work, void *reader)
                                            .quota_bytes = a->quota_bytes,
                                            .enabled = (a->options & STORE_ACCOUNT_ENABLED) != 0,
                                            .has_password = a->verifier_len > 0,
+                                           .has_scram = a->scram.iterations > 0,
+                                           .sent_copy = (a->options & STORE_ACCOUNT_SENT_COPY) != 0,
+                                           .grants = a->grants,
+                                           .app_passwords = count_app_passwords(w->read.sv->store, a),
                                            .created_at_s = (uint64_t)(a->created_ms / 1000)};
         mem_wipe(a->verifier, sizeof a->verifier);
+        mem_wipe(&a->scram, sizeof a->scram);
     }
     w->answer.account_rows =
         (struct ipc_account_rows){.more = count == LIST_ROWS, .rows = rows, .rows_count = (uint32_t)count};
@@ -141,6 +169,63 @@ void on_alias_list(struct server *sv, struct peer *p, const struct ipc_message *
     const struct ipc_alias_list *q = &m->alias_list;
     struct list_work *w = list_new(p, m, q->domain, q->after_alias, run_aliases);
     copy_text(w->after_target, sizeof w->after_target, q->after_target);
+    list_go(sv, w);
+}
+
+/* ---- the queue ---- */
+
+static struct span account_name(struct store *st, uint64_t account, struct arena *a)
+{
+    struct store_account_info info;
+    if (store_account_get(st, account, &info) != BRANT_OK)
+        return SPAN_NONE;
+    struct span name = arena_dup(a, span_str(info.address));
+    mem_wipe(&info, sizeof info);
+    return name;
+}
+
+static void queue_row(struct list_work *w, const struct store_queue_row *from, struct ipc_queue_row *row)
+{
+    *row = (struct ipc_queue_row){.message = from->message,
+                                  .recipient = from->recipient,
+                                  .sender = from->sender,
+                                  .address = from->address,
+                                  .account = account_name(w->read.sv->store, from->account, &w->arena),
+                                  .state = from->state == STORE_QUEUE_HELD ? SPAN_LIT("held") : SPAN_LIT("?"),
+                                  .created_at_s = (uint64_t)(from->created_ms / 1000),
+                                  .bytes = from->bytes};
+    memcpy(row->commit.b, from->commit, sizeof row->commit.b);
+}
+
+static void run_queue(struct work *work, void *reader)
+{
+    struct list_work *w = (struct list_work *)work;
+    struct store_queue_row *found = mem_array(QUEUE_ROWS, sizeof *found);
+    w->infos = found;
+    size_t count = 0;
+    int rc = store_queue_list(reader, span_str(w->after), w->after_message, w->after_recipient, &w->arena,
+                              found, QUEUE_ROWS, &count);
+    struct ipc_queue_rows *answer = &w->answer.queue_rows;
+    answer->status = (uint8_t)server_status_of(rc);
+    if (rc != BRANT_OK)
+        return;
+    struct ipc_queue_row *rows = arena_array(&w->arena, QUEUE_ROWS, sizeof *rows);
+    for (size_t i = 0; i < count; i++)
+        queue_row(w, &found[i], &rows[i]);
+    answer->rows = rows;
+    answer->rows_count = (uint32_t)count;
+    answer->more = count == QUEUE_ROWS;
+}
+
+void on_queue_list(struct server *sv, struct peer *p, const struct ipc_message *m)
+{
+    const struct ipc_queue_list *q = &m->queue_list;
+    struct buf _cleanup_buf_ name;
+    buf_init(&name, IPC_ADDRESS_MAX);
+    struct span address = canonical_address(q->address, &name) == BRANT_OK ? buf_span(&name) : q->address;
+    struct list_work *w = list_new(p, m, SPAN_NONE, address, run_queue);
+    w->after_message = q->after_message;
+    w->after_recipient = q->after_recipient;
     list_go(sv, w);
 }
 

@@ -1,31 +1,33 @@
 #include "roles/store/passwords.h"
 
-#include <argon2.h>
 #include <assert.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <stdlib.h>
 
-#include "base/codec.h"
 #include "base/err.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "os/random.h"
 #include "roles/store/workers.h"
 
-enum { SALT_BYTES = 16, HASH_BYTES = 32, MAC_BYTES = 32, NICE = 10 };
+enum { MAC_BYTES = 32, NICE = 10 };
+
+enum job_kind { JOB_VERIFY, JOB_HASH, JOB_KEYS };
 
 struct job {
     struct work work;
     const struct passwords_config *config;
     struct passwords_result result;
-    bool verify;
+    enum job_kind kind;
     bool always_wrong; /* checked against the dummy, for the time it takes */
     bool cacheable;
     uint8_t mac[MAC_BYTES];
     uint8_t password[PASSWORDS_BYTES_MAX];
     size_t password_len;
-    char verifier[PASSWORDS_VERIFIER_MAX];
+    char verifier[VERIFIER_TEXT_MAX];
+    uint8_t salt[SCRAM_KEYS_SALT_BYTES];
+    uint32_t iterations;
 };
 
 /* A right password that is remembered; the oldest is first in the list. */
@@ -39,7 +41,7 @@ struct passwords {
     struct passwords_config config;
     struct workers *workers;
     uint8_t cache_key[MAC_BYTES];
-    char dummy[PASSWORDS_VERIFIER_MAX];
+    char dummy[VERIFIER_TEXT_MAX];
     struct map cache;
     struct known *oldest, *newest;
 };
@@ -52,57 +54,42 @@ static void job_free(struct work *work)
 
 /* ---- the threads ---- */
 
-static void job_verify(struct job *job)
+static struct span job_password(const struct job *job)
 {
-    int rc = argon2id_verify(job->verifier, job->password, job->password_len);
-    if (rc == ARGON2_MEMORY_ALLOCATION_ERROR)
-        job->result.outcome = PASSWORDS_FAILED;
-    else
-        job->result.outcome = rc == ARGON2_OK && !job->always_wrong ? PASSWORDS_RIGHT : PASSWORDS_WRONG;
+    return span_make(job->password, job->password_len);
 }
 
-static void job_hash(const struct passwords_config *config, struct job *job)
+static void job_verify(struct job *job)
 {
-    uint8_t salt[SALT_BYTES];
-    os_random_fill(salt, sizeof salt);
-    int rc =
-        argon2id_hash_encoded(config->passes, config->memory_kib, 1, job->password, job->password_len, salt,
-                              sizeof salt, HASH_BYTES, job->result.verifier, sizeof job->result.verifier);
-    job->result.outcome = rc == ARGON2_OK ? PASSWORDS_HASHED : PASSWORDS_FAILED;
+    int rc = verifier_check(job->verifier, job_password(job));
+    if (rc == BRANT_ETRYLATER)
+        job->result.outcome = PASSWORDS_FAILED;
+    else
+        job->result.outcome = rc == BRANT_OK && !job->always_wrong ? PASSWORDS_RIGHT : PASSWORDS_WRONG;
+}
+
+static void job_make(struct job *job)
+{
+    scram_keys_make(job_password(job), span_make(job->salt, sizeof job->salt), job->iterations,
+                    &job->result.keys);
+    int rc = job->kind == JOB_HASH
+                 ? verifier_make(&job->config->cost, job_password(job), job->result.verifier)
+                 : BRANT_OK;
+    job->result.outcome = rc == BRANT_OK ? PASSWORDS_HASHED : PASSWORDS_FAILED;
 }
 
 static void job_run(struct work *work, void *state)
 {
     (void)state;
     struct job *job = (struct job *)work;
-    if (job->verify)
+    if (job->kind == JOB_VERIFY)
         job_verify(job);
     else
-        job_hash(job->config, job);
+        job_make(job);
     mem_wipe(job->password, sizeof job->password);
 }
 
 /* ---- set-up ---- */
-
-/* A verifier that no password matches, with the same cost as a real one. */
-static void dummy_make(struct passwords *p)
-{
-    uint8_t salt[SALT_BYTES], hash[HASH_BYTES];
-    os_random_fill(salt, sizeof salt);
-    os_random_fill(hash, sizeof hash);
-    struct buf _cleanup_buf_ text;
-    buf_init(&text, PASSWORDS_VERIFIER_MAX - 1);
-    buf_printf(&text, "$argon2id$v=19$m=%u,t=%u,p=1$", p->config.memory_kib, p->config.passes);
-    codec_base64_encode(&text, span_make(salt, sizeof salt));
-    while (text.data[text.len - 1] == '=') /* PHC strings carry no padding */
-        text.len--;
-    buf_append_byte(&text, '$');
-    codec_base64_encode(&text, span_make(hash, sizeof hash));
-    while (text.data[text.len - 1] == '=')
-        text.len--;
-    assert(!text.overflowed);
-    memcpy(p->dummy, buf_cstr(&text), text.len + 1);
-}
 
 struct passwords *passwords_new(const struct passwords_config *config)
 {
@@ -112,7 +99,7 @@ struct passwords *passwords_new(const struct passwords_config *config)
     struct map_key key;
     os_random_fill(&key, sizeof key);
     map_init(&p->cache, key);
-    dummy_make(p);
+    verifier_make_dummy(&config->cost, p->dummy);
     p->workers = workers_new(
         &(struct workers_config){.threads = config->threads, .nice = NICE, .queue_max = config->queue_max});
     if (!p->workers) {
@@ -163,7 +150,7 @@ static void known_mac(const struct passwords *p, uint64_t account, struct span p
                       uint8_t out[MAC_BYTES])
 {
     /* Lengths first, so that no two triples make the same bytes. */
-    uint8_t bytes[24 + PASSWORDS_BYTES_MAX + PASSWORDS_VERIFIER_MAX];
+    uint8_t bytes[24 + PASSWORDS_BYTES_MAX + VERIFIER_TEXT_MAX];
     uint64_t head[3] = {account, password.len, verifier.len};
     size_t len = 0;
     memcpy(bytes, head, sizeof head);
@@ -232,10 +219,25 @@ static enum passwords_outcome enqueue(struct passwords *p, struct job *job)
     return PASSWORDS_BUSY;
 }
 
+static bool checkable(struct span password, struct span verifier)
+{
+    return acceptable(password) && verifier.len > 0 && verifier.len < VERIFIER_TEXT_MAX;
+}
+
+bool passwords_known(struct passwords *p, uint64_t account, struct span password, struct span verifier,
+                     uint64_t now_ms)
+{
+    uint8_t mac[MAC_BYTES];
+    if (!checkable(password, verifier))
+        return false;
+    known_mac(p, account, password, verifier, mac);
+    return known_right(p, mac, now_ms);
+}
+
 enum passwords_outcome passwords_verify(struct passwords *p, uint64_t id, uint64_t account,
                                         struct span password, struct span verifier, uint64_t now_ms)
 {
-    bool usable = acceptable(password) && verifier.len > 0 && verifier.len < PASSWORDS_VERIFIER_MAX;
+    bool usable = checkable(password, verifier);
     uint8_t mac[MAC_BYTES] = {0};
     if (usable) {
         known_mac(p, account, password, verifier, mac);
@@ -243,7 +245,7 @@ enum passwords_outcome passwords_verify(struct passwords *p, uint64_t id, uint64
             return PASSWORDS_RIGHT;
     }
     struct job *job = job_new(p, id, span_sub(password, 0, PASSWORDS_BYTES_MAX));
-    job->verify = true;
+    job->kind = JOB_VERIFY;
     job->always_wrong = !usable;
     job->cacheable = usable;
     memcpy(job->mac, mac, sizeof mac);
@@ -254,11 +256,29 @@ enum passwords_outcome passwords_verify(struct passwords *p, uint64_t id, uint64
     return enqueue(p, job);
 }
 
-enum passwords_outcome passwords_hash(struct passwords *p, uint64_t id, struct span password)
+static enum passwords_outcome make(struct passwords *p, uint64_t id, struct span password,
+                                   const uint8_t salt[SCRAM_KEYS_SALT_BYTES], enum job_kind kind,
+                                   uint32_t iterations)
 {
     if (!acceptable(password))
         return PASSWORDS_FAILED;
-    return enqueue(p, job_new(p, id, password));
+    struct job *job = job_new(p, id, password);
+    job->kind = kind;
+    job->iterations = iterations;
+    memcpy(job->salt, salt, sizeof job->salt);
+    return enqueue(p, job);
+}
+
+enum passwords_outcome passwords_hash(struct passwords *p, uint64_t id, struct span password,
+                                      const uint8_t salt[SCRAM_KEYS_SALT_BYTES])
+{
+    return make(p, id, password, salt, JOB_HASH, p->config.iterations);
+}
+
+enum passwords_outcome passwords_keys(struct passwords *p, uint64_t id, struct span password,
+                                      const uint8_t salt[SCRAM_KEYS_SALT_BYTES], uint32_t iterations)
+{
+    return make(p, id, password, salt, JOB_KEYS, iterations);
 }
 
 int passwords_next(struct passwords *p, uint64_t now_ms, struct passwords_result *ret)

@@ -1,12 +1,10 @@
-/* Reading mail: logging in, and the maildrop. */
+/* Reading mail: the maildrop. */
 #include <assert.h>
 #include <stdlib.h>
 
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/wire.h"
-#include "log/log.h"
-#include "roles/common/canonical.h"
 #include "roles/store/server.h"
 
 /* A session's open message: read in pieces, one after the other, without opening it for each. */
@@ -29,163 +27,17 @@ void reading_session_closed(struct session *session)
     session->reading = NULL;
 }
 
-/* The session of a message, or NULL after its sender was told off. With `logged_in` it must be. */
-static struct session *session_of(struct server *sv, struct peer *p, const struct ipc_id *id, bool logged_in)
+/* The session of a message, which is logged in, or NULL after its sender was told off. */
+static struct session *session_of(struct server *sv, struct peer *p, const struct ipc_id *id)
 {
     struct session *session = sessions_find(&sv->sessions, &p->sessions, id);
     if (!session)
         server_fault(p, "a request for a session that is not open");
-    else if (logged_in && session->account == 0)
+    else if (session->account == 0)
         server_fault(p, "a request for a session that is not logged in");
     else
         return session;
     return NULL;
-}
-
-/* ---- logging in ---- */
-
-struct login_task {
-    struct password_task task;
-    uint64_t session; /* serial */
-    uint64_t account;
-    char user[STORE_ADDRESS_MAX + 1];
-};
-
-static void send_login(struct peer *p, uint32_t tag, enum ipc_status status)
-{
-    struct ipc_message m = {.type = IPC_TYPE_LOGIN_RESULT, .tag = tag};
-    m.login_result.status = (uint8_t)status;
-    server_send(p, &m);
-}
-
-/* The password was right; the account may have gone or been disabled meanwhile. */
-static void login_succeed(struct server *sv, struct peer *p, uint32_t tag, struct session *session,
-                          uint64_t account)
-{
-    struct store_account_info info;
-    int rc = store_account_get(sv->store, account, &info);
-    if (rc != BRANT_OK || !(info.options & STORE_ACCOUNT_ENABLED)) {
-        mem_wipe(&info, sizeof info);
-        send_login(p, tag, IPC_AUTH_FAILED);
-        return;
-    }
-    struct tokens_subject subject = {
-        .account = account, .role = (uint8_t)p->role, .instance = p->instance, .session = session->id};
-    uint8_t token[TOKENS_BYTES];
-    struct ipc_message m = {.type = IPC_TYPE_LOGIN_RESULT, .tag = tag};
-    m.login_result.account = account;
-    m.login_result.address = span_str(info.address);
-    if (tokens_make(&sv->tokens, &subject, token) == BRANT_OK) /* without one it can't be resumed */
-        m.login_result.token = span_make(token, sizeof token);
-    session->account = account;
-    server_send(p, &m);
-    mem_wipe(token, sizeof token);
-    mem_wipe(&info, sizeof info);
-}
-
-static void login_drop(struct password_task *t)
-{
-    free(t);
-}
-
-static void login_finish(struct server *sv, struct password_task *t, const struct passwords_result *r)
-{
-    struct login_task *login = (struct login_task *)t;
-    struct peer *p = server_peer(sv, t->peer);
-    struct session *session = sessions_find_serial(&sv->sessions, login->session);
-    if (p && session) {
-        struct span user = span_str(login->user);
-        session->login_pending = false;
-        if (r->outcome == PASSWORDS_RIGHT) {
-            throttle_succeeded(&sv->throttle, &session->source, user);
-            login_succeed(sv, p, t->tag, session, login->account);
-        } else if (r->outcome == PASSWORDS_WRONG) {
-            throttle_failed(&sv->throttle, &session->source, user, server_now_ms(sv));
-            send_login(p, t->tag, IPC_AUTH_FAILED);
-        } else {
-            send_login(p, t->tag, IPC_TRY_LATER);
-        }
-    }
-    free(login);
-}
-
-/* An unknown user, or one who may not log in, has no verifier: as slow as a wrong password, and answered the
- * same. */
-static enum passwords_outcome login_check(struct server *sv, struct login_task *login, uint64_t id,
-                                          struct span user, struct span password)
-{
-    struct store_account_info info;
-    struct span verifier = SPAN_NONE;
-    if (store_account_find(sv->store, user, &info) == BRANT_OK) {
-        login->account = info.account;
-        if (info.options & STORE_ACCOUNT_ENABLED)
-            verifier = span_make(info.verifier, info.verifier_len);
-    }
-    enum passwords_outcome outcome =
-        passwords_verify(sv->passwords, id, login->account, password, verifier, server_now_ms(sv));
-    mem_wipe(&info, sizeof info);
-    return outcome;
-}
-
-void on_login(struct server *sv, struct peer *p, const struct ipc_message *m)
-{
-    const struct ipc_login *l = &m->login;
-    struct session *session = session_of(sv, p, &l->session, false);
-    if (!session)
-        return;
-    if (session->login_pending || session->account != 0 || l->service != session->service) {
-        server_fault(p, "a second login in one session");
-        return;
-    }
-    /* One account has one spelling, for the failures counted against it, too. */
-    struct buf _cleanup_buf_ name;
-    buf_init(&name, IPC_ADDRESS_MAX);
-    struct span user = canonical_address(l->user, &name) == BRANT_OK ? buf_span(&name) : l->user;
-    if (throttle_waits(&sv->throttle, &session->source, user, server_now_ms(sv))) {
-        log_event(LOG_WARNING, "login-throttled", LOG_SPAN("user", user), LOG_IP("source", &session->source));
-        send_login(p, m->tag, IPC_TRY_LATER);
-        return;
-    }
-    struct login_task *login = mem_zalloc(sizeof *login);
-    login->task = (struct password_task){
-        .peer = p->sessions.channel, .tag = m->tag, .finish = login_finish, .drop = login_drop};
-    login->session = session->serial;
-    memcpy(login->user, user.p, user.len); /* IPC_ADDRESS_MAX fits */
-    uint64_t id = server_serial(sv);
-    session->login_pending = true;
-    struct passwords_result known = {.outcome = login_check(sv, login, id, user, l->password)};
-    if (known.outcome == PASSWORDS_PENDING)
-        map_put(&sv->logins, map_u64_key(&id), login);
-    else
-        login_finish(sv, &login->task, &known);
-}
-
-void on_resume(struct server *sv, struct peer *p, const struct ipc_message *m)
-{
-    const struct ipc_resume *r = &m->resume;
-    struct ipc_message answer = {.type = IPC_TYPE_RESUME_RESULT, .tag = m->tag};
-    struct tokens_subject subject = {
-        .account = r->account, .role = (uint8_t)p->role, .instance = p->instance, .session = r->session};
-    struct store_account_info info = {0};
-    bool admitted =
-        r->service == IPC_SERVICE_POP3 && r->account != 0 && tokens_verify(&sv->tokens, &subject, r->token) &&
-        store_account_get(sv->store, r->account, &info) == BRANT_OK && (info.options & STORE_ACCOUNT_ENABLED);
-    mem_wipe(&info, sizeof info);
-    struct session *session;
-    if (!admitted) {
-        answer.resume_result.status = IPC_AUTH_FAILED;
-    } else if (sessions_open(&sv->sessions, &p->sessions, &r->session, r->service, &r->source, false,
-                             &session) != BRANT_OK) {
-        server_fault(p, "a session resumed that is open");
-        return;
-    } else {
-        session->account = r->account;
-        if (r->maildrop_held && sessions_maildrop_lock(&sv->sessions, session) != BRANT_OK) {
-            sessions_close(&sv->sessions, session);
-            answer.resume_result.status = IPC_IN_USE;
-        }
-    }
-    server_send(p, &answer);
 }
 
 /* ---- the maildrop ---- */
@@ -284,7 +136,7 @@ static void run_open(struct work *work, void *reader)
 
 void on_maildrop_open(struct server *sv, struct peer *p, const struct ipc_message *m)
 {
-    struct session *session = session_of(sv, p, &m->maildrop_open.session, true);
+    struct session *session = session_of(sv, p, &m->maildrop_open.session);
     if (!session)
         return;
     if (sessions_maildrop_lock(&sv->sessions, session) != BRANT_OK) {
@@ -313,7 +165,7 @@ static void run_list(struct work *work, void *reader)
 /* The maildrop must be open: its lock is what the session was promised. */
 static struct session *session_with_maildrop(struct server *sv, struct peer *p, const struct ipc_id *id)
 {
-    struct session *session = session_of(sv, p, id, true);
+    struct session *session = session_of(sv, p, id);
     if (session && !session->maildrop_held) {
         server_fault(p, "a request for a maildrop that is not open");
         return NULL;

@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "log/log.h"
 #include "roles/common/canonical.h"
-#include "roles/store/server.h"
+#include "roles/store/submission.h"
 
 enum {
     COMMIT_ARENA_BYTES = 2 << 20, /* more than the largest frame takes when it is decoded */
@@ -16,7 +16,9 @@ enum {
 struct commit_op {
     struct op op;
     struct ipc_id id;
-    uint64_t counted; /* in the peer's body_bytes */
+    uint64_t counted;   /* in the peer's body_bytes */
+    uint64_t submitter; /* whose message was counted, at counted_ms; 0: nobody's */
+    uint64_t counted_ms;
     /* Asked about with COMMIT_ASK while it is under way: answered when it is known. */
     struct {
         uint64_t peer;
@@ -30,8 +32,7 @@ struct commit_op {
 void on_session_open(struct server *sv, struct peer *p, const struct ipc_message *m)
 {
     const struct ipc_session_open *o = &m->session_open;
-    enum ipc_service expected = p->role == IPC_ROLE_POP3 ? IPC_SERVICE_POP3 : IPC_SERVICE_SMTP;
-    if (o->service != expected) {
+    if (!server_serves(p->role, o->service)) {
         server_fault(p, "a session of a service that is not its own");
         return;
     }
@@ -84,21 +85,25 @@ static enum ipc_status rcpt_status(int rc, const char **ret_text)
 void on_rcpt_check(struct server *sv, struct peer *p, const struct ipc_message *m)
 {
     const struct ipc_rcpt_check *r = &m->rcpt_check;
-    if (!sessions_find(&sv->sessions, &p->sessions, &r->session)) {
+    struct session *session = sessions_find(&sv->sessions, &p->sessions, &r->session);
+    if (!session) {
         server_fault(p, "a recipient for a session that is not open");
         return;
     }
     size_t count;
     const char *text;
-    struct buf _cleanup_buf_ name;
+    struct buf _cleanup_buf_ name, limit;
     buf_init(&name, IPC_ADDRESS_MAX);
+    buf_init(&limit, IPC_TEXT_MAX);
     /* What has no spelling of the directory's is no address of ours, and the store says so. */
-    struct span address = canonical_address(r->address, &name) == BRANT_OK ? buf_span(&name) : r->address;
+    bool well_formed = canonical_address(r->address, &name) == BRANT_OK;
+    struct span address = well_formed ? buf_span(&name) : r->address;
     int rc = store_resolve(sv->store, address, r->size, NULL, 0, &count);
     struct ipc_message answer = {.type = IPC_TYPE_RCPT_VERDICT, .tag = m->tag};
     answer.rcpt_verdict.status = (uint8_t)rcpt_status(rc, &text);
     if (text)
         answer.rcpt_verdict.text = span_str(text);
+    submission_rcpt(sv, session, well_formed, &answer.rcpt_verdict, &limit);
     server_send(p, &answer);
 }
 
@@ -123,20 +128,27 @@ static void send_commit_result(struct peer *p, uint32_t tag, const struct ipc_id
     server_send(p, &m);
 }
 
+/* What became of a recipient: its own trouble, or that of the whole. */
+static enum ipc_status recipient_status(enum ipc_status whole, int rc)
+{
+    const char *text;
+    return rc == BRANT_OK ? whole : rcpt_status(rc, &text);
+}
+
 /* Answers everybody who waits for it, and forgets it. */
 static void commit_end(struct commit_op *c, enum ipc_status status)
 {
     struct server *sv = c->op.sv;
     const struct store_commit *sc = &c->op.store.commit;
     map_remove(&sv->commits, commit_key(&c->id));
+    if (c->submitter != 0 && (status != IPC_OK || sc->duplicate))
+        rates_take_back(&sv->rates, c->submitter, (uint32_t)sc->rcpt_count, c->counted_ms, server_now_ms(sv));
     struct peer *p = server_peer(sv, c->op.peer);
     if (p) {
         p->body_bytes -= c->counted;
         struct ipc_recipient_result *results = arena_array(&c->op.arena, sc->rcpt_count, sizeof *results);
-        for (size_t i = 0; results && i < sc->rcpt_count; i++) {
-            int rc = sc->rcpts[i].result;
-            results[i].status = (uint8_t)(status == IPC_OK || rc == BRANT_OK ? status : server_status_of(rc));
-        }
+        for (size_t i = 0; results && i < sc->rcpt_count; i++)
+            results[i].status = (uint8_t)recipient_status(status, sc->rcpts[i].result);
         send_commit_result(p, c->op.tag, &c->id, status, results, results ? sc->rcpt_count : 0);
     }
     for (size_t i = 0; i < c->asker_count; i++) {
@@ -178,7 +190,8 @@ static void commit_body_ready(void *context, enum ipc_status status, struct stor
 
 static bool commit_makes_sense(const struct ipc_commit *m)
 {
-    if (m->recipients_count == 0 || m->variants_count == 0)
+    if (m->recipients_count == 0 || m->variants_count == 0 ||
+        (m->content_sum.len != 0 && m->content_sum.len != STORE_SUM_BYTES))
         return false;
     for (uint32_t i = 0; i < m->recipients_count; i++)
         if (m->recipients[i].variant >= m->variants_count)
@@ -209,6 +222,11 @@ static void commit_fill(struct commit_op *c, const struct session *session, cons
     s->reverse_path = arena_dup(a, m->reverse_path);
     s->message_id = arena_dup(a, m->message_id);
     s->structure = arena_dup(a, m->structure);
+    s->tls = arena_dup(a, m->tls);
+    if (m->content_sum.len > 0)
+        memcpy(s->content_sum, m->content_sum.p, STORE_SUM_BYTES);
+    s->submitter = submission_account(session); /* never from the role */
+    s->each = m->each;
     struct span *prefixes = arena_array(a, m->variants_count, sizeof *prefixes);
     for (uint32_t i = 0; i < m->variants_count; i++)
         prefixes[i] = arena_dup(a, m->variants[i].prefix);
@@ -220,6 +238,23 @@ static void commit_fill(struct commit_op *c, const struct session *session, cons
                                           .variant = m->recipients[i].variant};
     s->rcpt_count = m->recipients_count;
     c->counted = a->used;
+}
+
+/* May it go on? */
+static enum ipc_status commit_admit(struct server *sv, struct peer *p, struct session *session,
+                                    struct commit_op *c)
+{
+    const struct store_commit *s = &c->op.store.commit;
+    if (p->body_bytes > COMMITS_CHANNEL_BYTES) /* it sends faster than the disk takes */
+        return IPC_TRY_LATER;
+    if (s->submitter == 0)
+        return IPC_OK;
+    enum ipc_status status = submission_commit(sv, session, (uint32_t)s->rcpt_count);
+    if (status == IPC_OK) {
+        c->submitter = s->submitter;
+        c->counted_ms = server_now_ms(sv);
+    }
+    return status;
 }
 
 void on_commit(struct server *sv, struct peer *p, const struct ipc_message *m)
@@ -247,9 +282,10 @@ void on_commit(struct server *sv, struct peer *p, const struct ipc_message *m)
     commit_fill(c, session, ic);
     p->body_bytes += c->counted;
     map_put(&sv->commits, commit_key(&c->id), c);
-    if (p->body_bytes > COMMITS_CHANNEL_BYTES) { /* it sends faster than the disk takes */
+    enum ipc_status status = commit_admit(sv, p, session, c);
+    if (status != IPC_OK) {
         arriving_drop(sv, session, ic->body);
-        commit_end(c, IPC_TRY_LATER);
+        commit_end(c, status);
         return;
     }
     int rc = arriving_claim(sv, session, ic->body, ic->body_bytes, commit_body_ready, c);
@@ -257,6 +293,8 @@ void on_commit(struct server *sv, struct peer *p, const struct ipc_message *m)
         return;
     map_remove(&sv->commits, commit_key(&c->id));
     p->body_bytes -= c->counted;
+    if (c->submitter != 0)
+        rates_take_back(&sv->rates, c->submitter, ic->recipients_count, c->counted_ms, server_now_ms(sv));
     op_free(&c->op);
     server_fault(p, rc == BRANT_ENOTFOUND ? "a commit of a body that was not sent"
                                           : "a commit of a body of another length");

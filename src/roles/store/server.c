@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -11,8 +12,9 @@
 #include "log/log.h"
 #include "os/clock.h"
 #include "os/random.h"
+#include "roles/store/files.h"
 
-enum { SPACE_TICK_MS = 1000, LOCK_WAIT_MS = 10000, LOCK_POLL_MS = 20 };
+enum { SPACE_TICK_MS = 1000, LOCK_WAIT_MS = 10000, LOCK_POLL_MS = 20, SOURCES_SAVE_MS = 5 * 60 * 1000 };
 
 /* ---- the table of what is answered, and to whom: ipc/messages.h tells who may ask ---- */
 
@@ -25,6 +27,10 @@ static server_handler *const handlers[] = {
     [IPC_TYPE_COMMIT] = on_commit,
     [IPC_TYPE_COMMIT_ASK] = on_commit_ask,
     [IPC_TYPE_LOGIN] = on_login,
+    [IPC_TYPE_SCRAM_BEGIN] = on_scram_begin,
+    [IPC_TYPE_SCRAM_FINISH] = on_scram_finish,
+    [IPC_TYPE_LOGIN_EXTERNAL] = on_login_external,
+    [IPC_TYPE_SENDER_CHECK] = on_sender_check,
     [IPC_TYPE_RESUME] = on_resume,
     [IPC_TYPE_MAILDROP_OPEN] = on_maildrop_open,
     [IPC_TYPE_MAILDROP_LIST] = on_maildrop_list,
@@ -41,12 +47,33 @@ static server_handler *const handlers[] = {
     [IPC_TYPE_ALIAS_REMOVE] = on_alias_remove,
     [IPC_TYPE_ALIAS_LIST] = on_alias_list,
     [IPC_TYPE_ADDRESS_RESOLVE] = on_address_resolve,
+    [IPC_TYPE_GRANT_ADD] = on_grant_add,
+    [IPC_TYPE_GRANT_REMOVE] = on_grant_remove,
+    [IPC_TYPE_GRANT_LIST] = on_grant_list,
+    [IPC_TYPE_QUEUE_LIST] = on_queue_list,
+    [IPC_TYPE_QUEUE_REMOVE] = on_queue_remove,
     [IPC_TYPE_TRACE] = on_trace,
     [IPC_TYPE_STATUS_ASK] = on_status_ask,
     [IPC_TYPE_STORE_CHECK] = on_store_check,
     [IPC_TYPE_STORE_REBUILD] = on_store_rebuild,
     [IPC_TYPE_STORE_COMPACT] = on_store_compact,
 };
+
+/* What each kind of role has sessions of. */
+static const unsigned services[IPC_ROLE_COUNT] = {
+    [IPC_ROLE_SMTP] = IPC_SERVICE_BIT(IPC_SERVICE_SMTP) | IPC_SERVICE_BIT(IPC_SERVICE_LMTP) |
+                      IPC_SERVICE_BIT(IPC_SERVICE_LMTP_LOCAL),
+    [IPC_ROLE_SUBMISSION] = IPC_SERVICE_BIT(IPC_SERVICE_SUBMISSION) |
+                            IPC_SERVICE_BIT(IPC_SERVICE_SUBMISSIONS) |
+                            IPC_SERVICE_BIT(IPC_SERVICE_SUBMISSION_LOCAL),
+    [IPC_ROLE_POP3] = IPC_SERVICE_BIT(IPC_SERVICE_POP3) | IPC_SERVICE_BIT(IPC_SERVICE_POP3S),
+};
+
+bool server_serves(enum ipc_role role, uint8_t service)
+{
+    return role < IPC_ROLE_COUNT && service < IPC_SERVICE_COUNT &&
+           (services[role] & IPC_SERVICE_BIT(service));
+}
 
 /* ---- peers ---- */
 
@@ -152,6 +179,7 @@ void server_fault(struct peer *p, const char *text)
 void server_session_close(struct server *sv, struct session *session)
 {
     arriving_session_closed(sv, session);
+    logins_session_closed(sv, session);
     reading_session_closed(session);
     sessions_close(&sv->sessions, session);
 }
@@ -315,9 +343,18 @@ void server_configure(struct server *sv, const struct conf *conf)
 {
     struct sessions_limits limits = {.per_source = conf->max_connections_per_source,
                                      .total = conf->max_connections};
-    limits.service[IPC_SERVICE_SMTP] = conf->max_connections;
-    limits.service[IPC_SERVICE_POP3] = conf->pop3_max_sessions;
+    for (unsigned service = 1; service < IPC_SERVICE_COUNT; service++)
+        limits.service[service] = conf->max_connections;
+    limits.service[IPC_SERVICE_POP3] = conf->pop3_max_sessions; /* with and without TLS */
     sessions_set_limits(&sv->sessions, &limits);
+    throttle_set_limits(&sv->throttle,
+                        &(struct throttle_limits){.account_failures = conf->auth_account_failures,
+                                                  .source_failures = conf->auth_source_failures});
+    rates_set_limits(&sv->rates,
+                     &(struct rates_limits){.messages_per_hour = conf->submission_messages_per_hour,
+                                            .recipients_per_day = conf->submission_recipients_per_day});
+    sv->failure_delay_ms = conf->auth_failure_delay_ms;
+    snprintf(sv->default_domain, sizeof sv->default_domain, "%s", conf->auth_default_domain);
     configure_store(&sv->store_config, conf);
     store_reconfigure(sv->store, &sv->store_config);
 }
@@ -353,8 +390,11 @@ static int start_threads(struct server *sv)
 
 static int start_passwords(struct server *sv)
 {
-    sv->passwords = passwords_new(&(struct passwords_config){
-        .threads = 2, .queue_max = SERVER_LOGINS_MAX, .cache_max = 10000, .memory_kib = 19456, .passes = 2});
+    sv->passwords = passwords_new(&(struct passwords_config){.threads = 2,
+                                                             .queue_max = SERVER_LOGINS_MAX,
+                                                             .cache_max = 10000,
+                                                             .cost = {.memory_kib = 19456, .passes = 2},
+                                                             .iterations = SCRAM_KEYS_ITERATIONS});
     if (!sv->passwords)
         return BRANT_EIO;
     sv->passwords_watch = net_watch_new(sv->loop, passwords_fd(sv->passwords), passwords_done, sv);
@@ -391,6 +431,64 @@ static int open_store_patiently(struct server *sv, bool offline)
     return rc;
 }
 
+/* ---- what logins need ---- */
+
+static void sources_save(struct server *sv)
+{
+    struct buf _cleanup_buf_ file;
+    buf_init(&file, KNOWN_FILE_MAX);
+    if (!sv->known.changed)
+        return;
+    known_save(&sv->known, &file, os_clock_wall_ms());
+    int rc = files_write(sv->fs, "sources", buf_span(&file), false);
+    if (rc != BRANT_OK)
+        log_event(LOG_WARNING, "store-sources-not-saved", LOG_STR("error", brant_err_text(rc)),
+                  LOG_I64("errno", os_fs_errno()));
+}
+
+static void sources_tick(void *context)
+{
+    struct server *sv = context;
+    net_timer_set(sv->known_timer, SOURCES_SAVE_MS);
+    sources_save(sv);
+}
+
+static void open_logins(struct server *sv, struct map_key key)
+{
+    struct buf _cleanup_buf_ file;
+    int rc = files_secret(sv->fs, sv->secret);
+    if (rc != BRANT_OK)
+        log_event(
+            LOG_ERROR, "store-secret-not-saved", LOG_STR("error", brant_err_text(rc)),
+            LOG_I64("errno", os_fs_errno()),
+            LOG_STR("meaning", "until the next start salts of unknown names are told by a temporary one"));
+    throttle_init(&sv->throttle, THROTTLE_ENTRIES_MAX, key);
+    rates_init(&sv->rates, RATES_ACCOUNTS_MAX, key);
+    known_init(&sv->known, KNOWN_MAX, sv->secret, key);
+    buf_init(&file, KNOWN_FILE_MAX);
+    rc = files_read(sv->fs, "sources", &file);
+    if (rc == BRANT_OK)
+        rc = known_load(&sv->known, buf_span(&file), os_clock_wall_ms());
+    if (rc != BRANT_OK && rc != BRANT_ENOTFOUND)
+        log_event(LOG_WARNING, "store-sources-forgotten", LOG_STR("error", brant_err_text(rc)));
+    map_init(&sv->logins, key);
+    sv->delays.max = SERVER_DELAYS_MAX;
+    sv->delay_timer = net_timer_new(sv->loop, logins_tick, sv);
+    sv->known_timer = net_timer_new(sv->loop, sources_tick, sv);
+    net_timer_set(sv->known_timer, SOURCES_SAVE_MS);
+}
+
+static void close_logins(struct server *sv)
+{
+    map_done(&sv->logins);
+    throttle_done(&sv->throttle);
+    rates_done(&sv->rates);
+    known_done(&sv->known);
+    net_timer_free(sv->delay_timer);
+    net_timer_free(sv->known_timer);
+    mem_wipe(sv->secret, sizeof sv->secret);
+}
+
 int server_open(struct server *sv, struct net_loop *loop, const struct conf *conf, bool offline)
 {
     sv->loop = loop;
@@ -407,11 +505,10 @@ int server_open(struct server *sv, struct net_loop *loop, const struct conf *con
     struct map_key key;
     os_random_fill(&key, sizeof key);
     sessions_init(&sv->sessions, &(struct sessions_limits){0}, key);
-    throttle_init(&sv->throttle, THROTTLE_PAIRS_MAX, key);
     map_init(&sv->peers, key);
     map_init(&sv->by_channel, key);
     map_init(&sv->commits, key);
-    map_init(&sv->logins, key);
+    open_logins(sv, key);
     arriving_init(&sv->arriving, sv, key);
     ops_init(&sv->ops, loop);
     sv->reaper = net_timer_new(loop, reap, sv);
@@ -489,6 +586,7 @@ void server_close(struct server *sv)
         sv->dead = p;
     }
     reap(sv);
+    sources_save(sv);
     stop_store(sv);
     net_watch_free(sv->passwords_watch);
     passwords_free(sv->passwords);
@@ -500,9 +598,8 @@ void server_close(struct server *sv)
     map_done(&sv->peers);
     map_done(&sv->by_channel);
     map_done(&sv->commits);
-    map_done(&sv->logins);
     sessions_done(&sv->sessions);
-    throttle_done(&sv->throttle);
+    close_logins(sv);
     net_timer_free(sv->reaper);
     net_timer_free(sv->space_timer);
     tokens_done(&sv->tokens);

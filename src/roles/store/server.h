@@ -13,8 +13,11 @@
 #include "conf/conf.h"
 #include "net/channel.h"
 #include "roles/store/arriving.h"
+#include "roles/store/delays.h"
+#include "roles/store/known.h"
 #include "roles/store/ops.h"
 #include "roles/store/passwords.h"
+#include "roles/store/rates.h"
 #include "roles/store/sessions.h"
 #include "roles/store/throttle.h"
 #include "roles/store/tokens.h"
@@ -26,7 +29,8 @@ enum {
     SERVER_READS_MAX = 4096,  /* reads under way */
     SERVER_STAGERS = 1,       /* threads that write large bodies */
     SERVER_STAGES_MAX = 4096, /* bodies waiting for one of them */
-    SERVER_LOGINS_MAX = 256   /* passwords being checked or made */
+    SERVER_LOGINS_MAX = 256,  /* passwords being checked or made */
+    SERVER_DELAYS_MAX = 10000 /* refused logins that wait to be answered */
 };
 
 /* A channel to a role instance or to the command line. */
@@ -53,6 +57,16 @@ struct server {
 
     struct sessions sessions;
     struct throttle throttle;
+    struct known known;
+    struct rates rates;
+    struct delays delays;
+    struct net_timer *delay_timer, *known_timer;
+    uint8_t secret[SCRAM_KEYS_SECRET_BYTES]; /* the file `secret` */
+    uint64_t failure_delay_ms;
+    char default_domain[254]; /* of logins without one; "": none */
+    struct {
+        uint64_t right, failed, throttled;
+    } login_counts;
     struct tokens tokens;
     struct arriving arriving;
     struct ops ops;
@@ -104,6 +118,8 @@ void server_send(struct peer *p, const struct ipc_message *m);
 void server_fault(struct peer *p, const char *text);
 /* Ends a session with all that hangs on it. */
 void server_session_close(struct server *sv, struct session *session);
+/* May a process of this kind have sessions of this service? */
+bool server_serves(enum ipc_role role, uint8_t service);
 /* RESULT with a text for people (NULL: none). */
 void server_result(struct peer *p, uint32_t tag, enum ipc_status status, const char *text);
 /* The status that stands for a store's code. */
@@ -128,17 +144,25 @@ typedef void server_handler(struct server *sv, struct peer *p, const struct ipc_
 server_handler on_session_open, on_session_close, on_rcpt_check, on_commit, on_commit_ask;
 /* arriving.c */
 server_handler on_body_chunk, on_body_abort;
+/* logins.c, login_password.c, login_scram.c, login_external.c */
+server_handler on_login, on_scram_begin, on_scram_finish, on_login_external, on_resume;
+/* submission.c */
+server_handler on_sender_check;
 /* reading.c */
-server_handler on_login, on_resume, on_maildrop_open, on_maildrop_list, on_message_read, on_maildrop_expunge;
+server_handler on_maildrop_open, on_maildrop_list, on_message_read, on_maildrop_expunge;
 /* admin.c */
-server_handler on_domain_add, on_domain_remove, on_account_add, on_account_remove, on_account_set,
-    on_alias_add, on_alias_remove, on_address_resolve;
+server_handler on_domain_add, on_domain_remove, on_alias_add, on_alias_remove, on_address_resolve,
+    on_queue_remove;
+/* accounts.c */
+server_handler on_account_add, on_account_remove, on_account_set;
+/* grants.c */
+server_handler on_grant_add, on_grant_remove, on_grant_list;
 /* lists.c */
-server_handler on_domain_list, on_account_list, on_alias_list, on_trace;
+server_handler on_domain_list, on_account_list, on_alias_list, on_trace, on_queue_list;
 /* care.c */
 server_handler on_status_ask, on_store_check, on_store_rebuild, on_store_compact;
 
-/* A password request came back (reading.c, admin.c). */
+/* A password request came back (login_password.c, accounts.c, grants.c). */
 struct password_task {
     uint64_t peer; /* serial */
     uint32_t tag;
@@ -146,6 +170,9 @@ struct password_task {
     void (*drop)(struct password_task *t);
 };
 
+/* Forgets the login a session has begun, or whose refusal waits; and sends what is due (logins.c). */
+void logins_session_closed(struct server *sv, struct session *session);
+void logins_tick(void *server);
 /* Frees what a session holds open for reading (reading.c). */
 void reading_session_closed(struct session *session);
 /* Frees the long task that runs, if any (care.c). */

@@ -54,6 +54,10 @@ void sessions_set_limits(struct sessions *s, const struct sessions_limits *limit
 static void source_count(struct sessions *s, const struct ip_addr *address, uint8_t service)
 {
     uint8_t key[SESSIONS_SOURCE_KEY_MAX];
+    s->service[service]++;
+    s->total++;
+    if (address->family == IP_NONE) /* a Unix socket */
+        return;
     struct span k = span_make(key, sessions_source_key(address, key));
     struct source_count *count = map_get(&s->sources, k);
     if (!count) {
@@ -61,28 +65,43 @@ static void source_count(struct sessions *s, const struct ip_addr *address, uint
         map_put(&s->sources, k, count);
     }
     count->sessions++;
-    s->service[service]++;
-    s->total++;
 }
 
 static void source_uncount(struct sessions *s, const struct ip_addr *address, uint8_t service)
 {
     uint8_t key[SESSIONS_SOURCE_KEY_MAX];
-    struct span k = span_make(key, sessions_source_key(address, key));
-    struct source_count *count = map_get(&s->sources, k);
-    assert(count && count->sessions > 0 && s->service[service] > 0 && s->total > 0);
+    assert(s->service[service] > 0 && s->total > 0);
     s->service[service]--;
     s->total--;
+    if (address->family == IP_NONE)
+        return;
+    struct span k = span_make(key, sessions_source_key(address, key));
+    struct source_count *count = map_get(&s->sources, k);
+    assert(count && count->sessions > 0);
     if (--count->sessions == 0)
         free(map_remove(&s->sources, k));
 }
 
-static bool over_limit(const struct sessions *s, const struct ip_addr *address, uint8_t service)
+static bool source_over_limit(const struct sessions *s, const struct ip_addr *address)
 {
     uint8_t key[SESSIONS_SOURCE_KEY_MAX];
+    if (address->family == IP_NONE)
+        return false;
     struct source_count *count = map_get(&s->sources, span_make(key, sessions_source_key(address, key)));
-    return s->total >= s->limits.total || s->service[service] >= s->limits.service[service] ||
-           (count ? count->sessions : 0) >= s->limits.per_source;
+    return (count ? count->sessions : 0) >= s->limits.per_source;
+}
+
+static bool service_over_limit(const struct sessions *s, uint8_t service)
+{
+    if (service != IPC_SERVICE_POP3 && service != IPC_SERVICE_POP3S)
+        return s->service[service] >= s->limits.service[service];
+    return s->service[IPC_SERVICE_POP3] + s->service[IPC_SERVICE_POP3S] >=
+           s->limits.service[IPC_SERVICE_POP3];
+}
+
+static bool over_limit(const struct sessions *s, const struct ip_addr *address, uint8_t service)
+{
+    return s->total >= s->limits.total || service_over_limit(s, service) || source_over_limit(s, address);
 }
 
 int sessions_open(struct sessions *s, struct session_owner *owner, const struct ipc_id *id, uint8_t service,

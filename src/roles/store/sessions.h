@@ -11,13 +11,15 @@
 #include "ipc/messages.h"
 
 struct sessions_limits {
-    uint64_t per_source;                 /* all services together */
+    uint64_t per_source;                 /* all services together; not of the Unix sockets */
     uint64_t total;                      /* all services together */
-    uint64_t service[IPC_SERVICE_COUNT]; /* of one service */
+    uint64_t service[IPC_SERVICE_COUNT]; /* of one service; POP3S counts as POP3 */
 };
 
 struct arriving_body;
 struct open_message;
+struct scram_exchange;
+struct login_answer;
 
 struct session {
     struct ipc_id id;
@@ -25,13 +27,16 @@ struct session {
     uint8_t service; /* enum ipc_service */
     struct ip_addr source;
     uint64_t account;             /* 0: nobody is logged in */
-    bool login_pending;           /* a LOGIN is being checked */
+    bool login_pending;           /* a login is being checked, or its refusal waits for its time */
     bool maildrop_held;           /* this session has the lock of its account's maildrop */
     uint64_t serial;              /* never used twice: finds the session again when a slow answer comes */
     struct session *prev, *next;  /* of the same channel */
     struct arriving_body *bodies; /* without a COMMIT yet (arriving.c) */
     unsigned body_count;
     struct open_message *reading; /* the message being read (reading.c) */
+    struct scram_exchange *scram; /* begun, and not finished (login_scram.c) */
+    struct login_answer *answer;  /* that waits for its time (logins.c) */
+    uint32_t recipients;          /* accepted since the last SENDER_CHECK or COMMIT (submission.c) */
 };
 
 /* The part of a channel that its sessions hang on; zeroed at start, emptied by sessions_close_all. */

@@ -13,7 +13,9 @@
 
 /* The least Argon2 takes: the logic is tested here, not the cost. */
 static const struct passwords_config cheap = {
-    .threads = 2, .queue_max = 8, .cache_max = 3, .memory_kib = 8, .passes = 1};
+    .threads = 2, .queue_max = 8, .cache_max = 3, .cost = {.memory_kib = 8, .passes = 1}, .iterations = 4096};
+
+static const uint8_t salt[SCRAM_KEYS_SALT_BYTES] = "sixteen bytes..";
 
 static struct passwords_result wait_result(struct passwords *p, uint64_t now_ms)
 {
@@ -27,7 +29,7 @@ static struct passwords_result wait_result(struct passwords *p, uint64_t now_ms)
 
 static struct passwords_result hash(struct passwords *p, const char *password)
 {
-    assert_int_equal(passwords_hash(p, 7, span_str(password)), PASSWORDS_PENDING);
+    assert_int_equal(passwords_hash(p, 7, span_str(password), salt), PASSWORDS_PENDING);
     struct passwords_result r = wait_result(p, 0);
     assert_int_equal(r.id, 7);
     assert_int_equal(r.outcome, PASSWORDS_HASHED);
@@ -52,14 +54,18 @@ static void test_right_and_wrong(void **state)
     assert_non_null(p);
     struct passwords_result r = hash(p, "correct horse");
     assert_memory_equal(r.verifier, "$argon2id$v=19$m=8,t=1,p=1$", 27);
-    assert_string_not_equal(r.verifier, hash(p, "correct horse").verifier); /* the salt differs */
+    struct passwords_result again = hash(p, "correct horse");
+    assert_string_not_equal(r.verifier,
+                            again.verifier); /* Argon2's salt is new each time, SCRAM's is given */
+    assert_memory_equal(&r.keys, &again.keys, sizeof r.keys);
+    assert_int_equal(r.keys.iterations, 4096);
     assert_int_equal(verify(p, 1, SPAN_LIT("correct hors"), r.verifier, 0), PASSWORDS_WRONG);
     assert_int_equal(verify(p, 1, SPAN_LIT("correct horse "), r.verifier, 0), PASSWORDS_WRONG);
     assert_int_equal(verify(p, 1, SPAN_LIT("correct horse"), r.verifier, 0), PASSWORDS_RIGHT);
     /* nobody: no verifier, one that is damaged, one that is too long */
     assert_int_equal(verify(p, 0, SPAN_LIT("correct horse"), "", 0), PASSWORDS_WRONG);
     assert_int_equal(verify(p, 0, SPAN_LIT("correct horse"), "$argon2id$nonsense", 0), PASSWORDS_WRONG);
-    char longer[PASSWORDS_VERIFIER_MAX + 1];
+    char longer[VERIFIER_TEXT_MAX + 1];
     memset(longer, 'x', sizeof longer);
     longer[sizeof longer - 1] = 0;
     assert_int_equal(verify(p, 0, SPAN_LIT("correct horse"), longer, 0), PASSWORDS_WRONG);
@@ -72,22 +78,22 @@ static void test_refused_bytes(void **state)
     (void)state;
     struct passwords *p = passwords_new(&cheap);
     struct passwords_result r = hash(p, "abc");
-    assert_int_equal(passwords_hash(p, 1, SPAN_NONE), PASSWORDS_FAILED);
-    assert_int_equal(passwords_hash(p, 1, SPAN_LIT("ab\0c")), PASSWORDS_FAILED);
+    assert_int_equal(passwords_hash(p, 1, SPAN_NONE, salt), PASSWORDS_FAILED);
+    assert_int_equal(passwords_hash(p, 1, SPAN_LIT("ab\0c"), salt), PASSWORDS_FAILED);
     assert_int_equal(verify(p, 1, SPAN_LIT("abc\0"), r.verifier, 0), PASSWORDS_WRONG);
     assert_int_equal(verify(p, 1, SPAN_NONE, r.verifier, 0), PASSWORDS_WRONG);
     char big[PASSWORDS_BYTES_MAX + 1];
     memset(big, 'a', sizeof big);
-    assert_int_equal(passwords_hash(p, 1, span_make(big, sizeof big)), PASSWORDS_FAILED);
+    assert_int_equal(passwords_hash(p, 1, span_make(big, sizeof big), salt), PASSWORDS_FAILED);
     assert_int_equal(verify(p, 1, span_make(big, sizeof big), r.verifier, 0), PASSWORDS_WRONG);
-    assert_int_equal(passwords_hash(p, 1, span_make(big, sizeof big - 1)), PASSWORDS_PENDING);
+    assert_int_equal(passwords_hash(p, 1, span_make(big, sizeof big - 1), salt), PASSWORDS_PENDING);
     r = wait_result(p, 0);
     assert_int_equal(verify(p, 1, span_make(big, sizeof big - 1), r.verifier, 0), PASSWORDS_RIGHT);
     /* every byte but NUL may be part of a password */
     char all[255];
     for (size_t i = 0; i < sizeof all; i++)
         all[i] = (char)(i + 1);
-    assert_int_equal(passwords_hash(p, 1, span_make(all, sizeof all)), PASSWORDS_PENDING);
+    assert_int_equal(passwords_hash(p, 1, span_make(all, sizeof all), salt), PASSWORDS_PENDING);
     r = wait_result(p, 0);
     assert_int_equal(verify(p, 2, span_make(all, sizeof all), r.verifier, 0), PASSWORDS_RIGHT);
     passwords_free(p);
@@ -120,6 +126,38 @@ static void test_remembered(void **state)
     passwords_free(p);
 }
 
+static void test_keys_alone(void **state)
+{
+    (void)state;
+    struct passwords *p = passwords_new(&cheap);
+    struct scram_keys expected;
+    scram_keys_make(SPAN_LIT("pw"), span_make(salt, sizeof salt), 5000, &expected);
+    assert_int_equal(passwords_keys(p, 3, SPAN_LIT("pw"), salt, 5000), PASSWORDS_PENDING);
+    struct passwords_result r = wait_result(p, 0);
+    assert_int_equal(r.outcome, PASSWORDS_HASHED);
+    assert_string_equal(r.verifier, "");
+    assert_memory_equal(&r.keys, &expected, sizeof expected);
+    assert_int_equal(passwords_keys(p, 3, SPAN_NONE, salt, 5000), PASSWORDS_FAILED);
+    passwords_free(p);
+}
+
+static void test_known(void **state)
+{
+    (void)state;
+    struct passwords *p = passwords_new(&cheap);
+    struct passwords_result r = hash(p, "pw");
+    struct span pw = SPAN_LIT("pw"), v = span_str(r.verifier);
+    assert_false(passwords_known(p, 5, pw, v, 1000));
+    assert_int_equal(verify(p, 5, SPAN_LIT("no"), r.verifier, 1000), PASSWORDS_WRONG);
+    assert_false(passwords_known(p, 5, SPAN_LIT("no"), v, 1000)); /* only right ones are */
+    assert_int_equal(verify(p, 5, pw, r.verifier, 1000), PASSWORDS_RIGHT);
+    assert_true(passwords_known(p, 5, pw, v, 1000));
+    assert_false(passwords_known(p, 5, pw, SPAN_NONE, 1000));
+    assert_false(passwords_known(p, 6, pw, v, 1000));
+    assert_false(passwords_known(p, 5, pw, v, 1000 + PASSWORDS_CACHE_MS));
+    passwords_free(p);
+}
+
 static void test_queue_bound(void **state)
 {
     (void)state;
@@ -128,7 +166,7 @@ static void test_queue_bound(void **state)
     for (uint64_t i = 0; i < cheap.queue_max; i++)
         assert_int_equal(passwords_verify(p, i, i, SPAN_LIT("x"), SPAN_NONE, 0), PASSWORDS_PENDING);
     assert_int_equal(passwords_verify(p, 99, 99, SPAN_LIT("x"), SPAN_NONE, 0), PASSWORDS_BUSY);
-    assert_int_equal(passwords_hash(p, 99, SPAN_LIT("x")), PASSWORDS_BUSY);
+    assert_int_equal(passwords_hash(p, 99, SPAN_LIT("x"), salt), PASSWORDS_BUSY);
     uint64_t seen = 0;
     for (size_t i = 0; i < cheap.queue_max; i++) {
         struct passwords_result r = wait_result(p, 0);
@@ -136,17 +174,16 @@ static void test_queue_bound(void **state)
         seen |= UINT64_C(1) << r.id;
     }
     assert_int_equal(seen, 0xff);
-    assert_int_equal(passwords_hash(p, 99, SPAN_LIT("x")), PASSWORDS_PENDING);
+    assert_int_equal(passwords_hash(p, 99, SPAN_LIT("x"), salt), PASSWORDS_PENDING);
     passwords_free(p); /* with work under way */
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_right_and_wrong),
-        cmocka_unit_test(test_refused_bytes),
-        cmocka_unit_test(test_remembered),
-        cmocka_unit_test(test_queue_bound),
+        cmocka_unit_test(test_right_and_wrong), cmocka_unit_test(test_refused_bytes),
+        cmocka_unit_test(test_remembered),      cmocka_unit_test(test_keys_alone),
+        cmocka_unit_test(test_known),           cmocka_unit_test(test_queue_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

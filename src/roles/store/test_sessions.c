@@ -1,4 +1,4 @@
-/* Sessions, their counters and locks; tokens; the throttle. */
+/* Sessions, their counters and locks; tokens. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,6 @@
 
 #include "base/err.h"
 #include "roles/store/sessions.h"
-#include "roles/store/throttle.h"
 #include "roles/store/tokens.h"
 
 static const struct map_key test_key = {1, 2};
@@ -68,6 +67,47 @@ static void test_counters(void **state)
     assert_null(sessions_find(&s, &b, &one));
     sessions_close_all(&s, &a);
     sessions_close_all(&s, &b);
+    sessions_done(&s);
+}
+
+/* What comes by a Unix socket has no address: it is counted in all and by service, not by source. */
+static void test_unix_sockets(void **state)
+{
+    (void)state;
+    struct sessions s;
+    struct session_owner a = {.channel = 1};
+    struct session *session;
+    struct ip_addr none = {.family = IP_NONE};
+    struct sessions_limits all = {.per_source = 1, .total = 5, .service = {0, 5, 2, 5, 5, 4}};
+    sessions_init(&s, &all, test_key);
+    for (uint8_t n = 0; n < 4; n++) {
+        struct ipc_id i = id(n);
+        assert_int_equal(sessions_open(&s, &a, &i, IPC_SERVICE_SUBMISSION_LOCAL, &none, true, &session),
+                         BRANT_OK);
+    }
+    assert_int_equal(s.sources.len, 0);
+    assert_int_equal(s.service[IPC_SERVICE_SUBMISSION_LOCAL], 4);
+    struct ipc_id i = id(9);
+    assert_int_equal(sessions_open(&s, &a, &i, IPC_SERVICE_SUBMISSION_LOCAL, &none, true, &session),
+                     BRANT_ELIMIT); /* the service's */
+    assert_int_equal(open_one(&s, &a, 10, IPC_SERVICE_SMTP, "192.0.2.1"), BRANT_OK);
+    assert_int_equal(open_one(&s, &a, 11, IPC_SERVICE_SMTP, "192.0.2.2"), BRANT_ELIMIT); /* in all */
+    sessions_close_all(&s, &a);
+    assert_int_equal(s.total, 0);
+    sessions_done(&s);
+}
+
+static void test_pop3_together(void **state)
+{
+    (void)state;
+    struct sessions s;
+    struct session_owner a = {.channel = 1};
+    sessions_init(&s, &limits, test_key); /* two of POP3 */
+    assert_int_equal(open_one(&s, &a, 1, IPC_SERVICE_POP3S, "192.0.2.1"), BRANT_OK);
+    assert_int_equal(open_one(&s, &a, 2, IPC_SERVICE_POP3, "192.0.2.1"), BRANT_OK);
+    assert_int_equal(open_one(&s, &a, 3, IPC_SERVICE_POP3, "192.0.2.2"), BRANT_ELIMIT);
+    assert_int_equal(open_one(&s, &a, 4, IPC_SERVICE_POP3S, "192.0.2.2"), BRANT_ELIMIT);
+    sessions_close_all(&s, &a);
     sessions_done(&s);
 }
 
@@ -147,46 +187,12 @@ static void test_tokens(void **state)
     assert_false(tokens_verify(&t, &me, presented));
 }
 
-static void test_throttle(void **state)
-{
-    (void)state;
-    struct throttle t;
-    struct ip_addr a = ip("192.0.2.1"), b = ip("192.0.2.2");
-    struct span user = SPAN_LIT("Alice@Example.org");
-    throttle_init(&t, 3, test_key);
-    for (int i = 0; i < THROTTLE_FAILURES_MAX; i++) {
-        assert_false(throttle_waits(&t, &a, user, 1000));
-        throttle_failed(&t, &a, user, 1000);
-    }
-    assert_true(throttle_waits(&t, &a, user, 1000));
-    assert_true(throttle_waits(&t, &a, SPAN_LIT("alice@example.ORG"), 1000));
-    assert_false(throttle_waits(&t, &b, user, 1000));
-    assert_false(throttle_waits(&t, &a, SPAN_LIT("bob@example.org"), 1000));
-    assert_true(throttle_waits(&t, &a, user, 1000 + THROTTLE_WINDOW_MS - 1));
-    assert_false(throttle_waits(&t, &a, user, 1000 + THROTTLE_WINDOW_MS));
-    assert_int_equal(t.pairs.len, 0);
-    /* a success clears; failures below the maximum do not wait */
-    for (int i = 0; i < THROTTLE_FAILURES_MAX - 1; i++)
-        throttle_failed(&t, &a, user, 2000);
-    throttle_succeeded(&t, &a, user);
-    throttle_failed(&t, &a, user, 2000);
-    assert_false(throttle_waits(&t, &a, user, 2000));
-    /* bounded */
-    for (int i = 0; i < 100; i++) {
-        char name[16];
-        snprintf(name, sizeof name, "u%d", i);
-        throttle_failed(&t, &b, span_str(name), 3000);
-    }
-    assert_int_equal(t.pairs.len, 3);
-    throttle_done(&t);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_counters),      cmocka_unit_test(test_readmitted),
+        cmocka_unit_test(test_counters),      cmocka_unit_test(test_unix_sockets),
+        cmocka_unit_test(test_pop3_together), cmocka_unit_test(test_readmitted),
         cmocka_unit_test(test_maildrop_lock), cmocka_unit_test(test_tokens),
-        cmocka_unit_test(test_throttle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,88 +5,147 @@
 #include "base/ascii.h"
 #include "base/mem.h"
 #include "roles/store/sessions.h"
+#include "roles/store/window.h"
 
-enum { KEY_MAX = SESSIONS_SOURCE_KEY_MAX + IPC_ADDRESS_MAX };
-
-struct throttle_pair {
-    struct throttle_pair *prev, *next;
-    uint64_t since_ms; /* of the first failure counted */
-    unsigned failures;
-    size_t key_len;
-    uint8_t key[];
+enum {
+    KEY_MAX = SESSIONS_SOURCE_KEY_MAX + IPC_ADDRESS_MAX,
+    ACCOUNT_SLICE_MS = THROTTLE_ACCOUNT_MS / WINDOW_SLICES,
+    SOURCE_SLICE_MS = THROTTLE_SOURCE_MS / WINDOW_SLICES
 };
 
-void throttle_init(struct throttle *t, size_t pairs_max, struct map_key key)
-{
-    *t = (struct throttle){.pairs_max = pairs_max};
-    map_init(&t->pairs, key);
-}
+struct counter {
+    struct lru_item item;
+    struct window window;
+};
 
-static void pair_drop(struct throttle *t, struct throttle_pair *p)
+void throttle_init(struct throttle *t, size_t entries_max, struct map_key key)
 {
-    *(p->prev ? &p->prev->next : &t->oldest) = p->next;
-    *(p->next ? &p->next->prev : &t->newest) = p->prev;
-    map_remove(&t->pairs, span_make(p->key, p->key_len));
-    free(p);
+    *t = (struct throttle){.limits = {.account_failures = UINT64_MAX, .source_failures = UINT64_MAX}};
+    lru_init(&t->accounts, entries_max, sizeof(struct counter), key);
+    lru_init(&t->sources, entries_max, sizeof(struct counter), key);
+    lru_init(&t->pairs, entries_max, sizeof(struct counter), key);
 }
 
 void throttle_done(struct throttle *t)
 {
-    while (t->oldest)
-        pair_drop(t, t->oldest);
-    map_done(&t->pairs);
+    lru_done(&t->accounts);
+    lru_done(&t->sources);
+    lru_done(&t->pairs);
 }
 
-static struct span pair_key(const struct ip_addr *source, struct span user, uint8_t out[KEY_MAX])
+void throttle_set_limits(struct throttle *t, const struct throttle_limits *limits)
 {
-    size_t len = sessions_source_key(source, out);
-    user = span_sub(user, 0, IPC_ADDRESS_MAX);
-    for (size_t i = 0; i < user.len; i++)
-        out[len++] = ascii_lower(user.p[i]);
-    return span_make(out, len);
+    t->limits = *limits;
 }
 
-/* Forgets what is over; every pair waits equally long, so the oldest are over first. */
-static void expire(struct throttle *t, uint64_t now_ms)
-{
-    while (t->oldest && now_ms - t->oldest->since_ms >= THROTTLE_WINDOW_MS)
-        pair_drop(t, t->oldest);
-}
+/* ---- keys ---- */
 
-bool throttle_waits(struct throttle *t, const struct ip_addr *source, struct span user, uint64_t now_ms)
-{
-    uint8_t key[KEY_MAX];
-    expire(t, now_ms);
-    struct throttle_pair *p = map_get(&t->pairs, pair_key(source, user, key));
-    return p && p->failures >= THROTTLE_FAILURES_MAX;
-}
+struct keys {
+    uint8_t account[LRU_KEY_BYTES], source[LRU_KEY_BYTES], pair[LRU_KEY_BYTES];
+};
 
-void throttle_failed(struct throttle *t, const struct ip_addr *source, struct span user, uint64_t now_ms)
+static struct keys keys_of(const struct throttle *t, const struct throttle_try *try)
 {
+    struct keys k;
     uint8_t bytes[KEY_MAX];
-    struct span key = pair_key(source, user, bytes);
-    expire(t, now_ms);
-    struct throttle_pair *p = map_get(&t->pairs, key);
-    if (!p) {
-        if (t->pairs.len >= t->pairs_max)
-            pair_drop(t, t->oldest);
-        p = mem_zalloc(sizeof *p + key.len);
-        p->since_ms = now_ms;
-        p->key_len = key.len;
-        memcpy(p->key, key.p, key.len);
-        p->prev = t->newest;
-        *(t->newest ? &t->newest->next : &t->oldest) = p;
-        t->newest = p;
-        map_put(&t->pairs, key, p);
-    }
-    if (p->failures < THROTTLE_FAILURES_MAX)
-        p->failures++;
+    size_t source_len = sessions_source_key(&try->source, bytes), len = source_len;
+    struct span user = span_sub(try->user, 0, IPC_ADDRESS_MAX);
+    for (size_t i = 0; i < user.len; i++)
+        bytes[len++] = ascii_lower(user.p[i]);
+    lru_key(&t->sources, span_make(bytes, source_len), k.source);
+    lru_key(&t->accounts, span_make(bytes + source_len, len - source_len), k.account);
+    lru_key(&t->pairs, span_make(bytes, len), k.pair);
+    return k;
 }
 
-void throttle_succeeded(struct throttle *t, const struct ip_addr *source, struct span user)
+static uint64_t total(const struct lru *l, const uint8_t key[LRU_KEY_BYTES], uint64_t slice_ms,
+                      uint64_t now_ms)
 {
-    uint8_t key[KEY_MAX];
-    struct throttle_pair *p = map_get(&t->pairs, pair_key(source, user, key));
-    if (p)
-        pair_drop(t, p);
+    struct counter *c = lru_find(l, key);
+    return c ? window_total(&c->window, slice_ms, now_ms) : 0;
+}
+
+static void count(struct lru *l, const uint8_t key[LRU_KEY_BYTES], uint64_t slice_ms, uint64_t now_ms)
+{
+    struct counter *c = lru_touch(l, key, now_ms);
+    window_add(&c->window, slice_ms, now_ms, 1);
+}
+
+/* ---- the rules ---- */
+
+static bool has_prefix(const struct throttle_try *try)
+{
+    return try->source.family != IP_NONE;
+}
+
+static enum throttle_verdict look(struct throttle *t, const struct throttle_try *try, const struct keys *k,
+                                  uint64_t now_ms)
+{
+    lru_expire(&t->accounts, now_ms, THROTTLE_ACCOUNT_MS + ACCOUNT_SLICE_MS);
+    lru_expire(&t->sources, now_ms, THROTTLE_SOURCE_MS + SOURCE_SLICE_MS);
+    lru_expire(&t->pairs, now_ms, THROTTLE_SOURCE_MS + SOURCE_SLICE_MS);
+    if (has_prefix(try) &&
+        total(&t->sources, k->source, SOURCE_SLICE_MS, now_ms) >= t->limits.source_failures)
+        return THROTTLE_SOURCE;
+    if (total(&t->pairs, k->pair, SOURCE_SLICE_MS, now_ms) >= THROTTLE_PAIR_FAILURES)
+        return THROTTLE_PAIR;
+    if (!try->known_good &&
+        total(&t->accounts, k->account, ACCOUNT_SLICE_MS, now_ms) >= t->limits.account_failures)
+        return THROTTLE_ACCOUNT;
+    return THROTTLE_GO;
+}
+
+enum throttle_verdict throttle_look(struct throttle *t, const struct throttle_try *try, uint64_t now_ms)
+{
+    struct keys k = keys_of(t, try);
+    return look(t, try, &k, now_ms);
+}
+
+enum throttle_verdict throttle_begin(struct throttle *t, struct throttle_try *try, uint64_t now_ms)
+{
+    struct keys k = keys_of(t, try);
+    enum throttle_verdict verdict = look(t, try, &k, now_ms);
+    if (verdict != THROTTLE_GO)
+        return verdict;
+    try->charged = !try->known_good;
+    try->charged_ms = now_ms;
+    if (try->charged)
+        count(&t->accounts, k.account, ACCOUNT_SLICE_MS, now_ms);
+    return THROTTLE_GO;
+}
+
+void throttle_failed(struct throttle *t, const struct throttle_try *try, uint64_t now_ms)
+{
+    struct keys k = keys_of(t, try);
+    if (has_prefix(try))
+        count(&t->sources, k.source, SOURCE_SLICE_MS, now_ms);
+    count(&t->pairs, k.pair, SOURCE_SLICE_MS, now_ms);
+}
+
+void throttle_unchecked(struct throttle *t, const struct throttle_try *try, uint64_t now_ms)
+{
+    struct keys k = keys_of(t, try);
+    struct counter *c = try->charged ? lru_find(&t->accounts, k.account) : NULL;
+    if (c)
+        window_take_back(&c->window, ACCOUNT_SLICE_MS, try->charged_ms, now_ms, 1);
+}
+
+void throttle_passed(struct throttle *t, const struct throttle_try *try, uint64_t now_ms)
+{
+    struct keys k = keys_of(t, try);
+    struct counter *pair = lru_find(&t->pairs, k.pair);
+    if (pair)
+        lru_drop(&t->pairs, pair);
+    throttle_unchecked(t, try, now_ms);
+}
+
+const char *throttle_text(enum throttle_verdict verdict)
+{
+    static const char *const texts[] = {
+        [THROTTLE_GO] = "",
+        [THROTTLE_ACCOUNT] = "too many wrong passwords for this name",
+        [THROTTLE_SOURCE] = "too many wrong passwords from this source",
+        [THROTTLE_PAIR] = "too many wrong passwords from this source for this name",
+    };
+    return texts[verdict];
 }
