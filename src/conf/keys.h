@@ -53,10 +53,10 @@
     X(LISTEN, ADDRESSES, listen_lmtp, "listen.lmtp", RELOAD, 0, 16, "none", "",                                \
       "Addresses and ports where another mail system hands over mail for local recipients by LMTP. It asks "   \
       "nobody who they are: use loopback or a closed network. none: nowhere.")                                 \
-    X(LISTEN, PATH, submission_socket, "submission_socket", RESTART, 0, 80, "", "",                            \
+    X(LISTEN, PATH, submission_socket, "submission_socket", RESTART, 0, 200, "", "",                            \
       "Unix socket where programs of this machine hand over mail. root and the members of control_group may "  \
       "name the account they send for (AUTH EXTERNAL); others log in. Empty: none.")                           \
-    X(LISTEN, PATH, lmtp_socket, "lmtp_socket", RESTART, 0, 80, "", "",                                        \
+    X(LISTEN, PATH, lmtp_socket, "lmtp_socket", RESTART, 0, 200, "", "",                                        \
       "Unix socket for LMTP, for root and the members of control_group. Empty: none.")                         \
     X(LISTEN, INT, listen_backlog, "listen_backlog", RESTART, 16, 65535, "1024", "",                           \
       "Connections the kernel holds for each address while no instance has accepted them yet.")                \

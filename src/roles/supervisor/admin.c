@@ -208,55 +208,17 @@ static void admin_readable(void *arg)
     close(fd); /* too many at one time */
 }
 
-/* Members of the group may connect; SO_PEERCRED decides again for every connection. */
-static void set_access(struct supervisor *s, const char *path)
-{
-    const struct group *g = getgrnam(s->conf.control_group);
-    bool shared = g && geteuid() == 0 && chown(path, 0, g->gr_gid) == 0;
-    if (chmod(path, shared ? 0660 : 0600) < 0)
-        log_event(LOG_WARNING, "control-socket-mode", LOG_STR("error", strerror(errno)));
-}
-
-static bool answers(const struct sockaddr_un *at)
-{
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    bool connected = fd >= 0 && connect(fd, (const struct sockaddr *)at, sizeof *at) == 0;
-    if (fd >= 0)
-        close(fd);
-    return connected;
-}
-
 int sup_admin_open(struct supervisor *s)
 {
-    struct sockaddr_un at = {.sun_family = AF_UNIX};
-    int dir = -1;
-    if (sup_socket_name(s->conf.run_dir, "control.sock", &dir, at.sun_path, sizeof at.sun_path) < 0) {
-        fprintf(stderr, "%s: cannot open %s: %s\n", s->program, s->conf.run_dir, strerror(errno));
-        return BRANT_EIO;
-    }
-    int rc = BRANT_EIO;
-    if (answers(&at)) {
-        fprintf(stderr, "%s: already running: %s/control.sock answers\n", s->program, s->conf.run_dir);
-        rc = BRANT_EEXISTS;
-    } else {
-        unlink(at.sun_path); /* left behind by one that was killed */
-        s->admin_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        mode_t old = umask(077);
-        if (s->admin_fd >= 0 && bind(s->admin_fd, (struct sockaddr *)&at, sizeof at) == 0 &&
-            listen(s->admin_fd, BACKLOG) == 0)
-            rc = BRANT_OK;
-        else
-            fprintf(stderr, "%s: cannot listen on %s/control.sock: %s\n", s->program, s->conf.run_dir,
-                    strerror(errno));
-        umask(old);
-    }
-    if (rc == BRANT_OK) {
-        set_access(s, at.sun_path);
-        s->admin_watch = net_watch_new(&s->loop, s->admin_fd, admin_readable, s);
-        s->status_timer = net_timer_new(&s->loop, status_over, s);
-    }
-    close(dir);
-    return rc;
+    char path[320];
+    snprintf(path, sizeof path, "%s/control.sock", s->conf.run_dir);
+    const struct sup_unix u = {.path = path, .type = SOCK_SEQPACKET, .backlog = BACKLOG, .conf = &s->conf};
+    int rc = sup_unix_listen(s, &u, &s->admin_fd);
+    if (rc < 0)
+        return rc;
+    s->admin_watch = net_watch_new(&s->loop, s->admin_fd, admin_readable, s);
+    s->status_timer = net_timer_new(&s->loop, status_over, s);
+    return BRANT_OK;
 }
 
 void sup_admin_close(struct supervisor *s)

@@ -1,6 +1,7 @@
 /* What a role is given (orders, listeners, channels) and what the supervisor makes of what it says. */
 #include "roles/supervisor/internal.h"
 
+#include <grp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -12,40 +13,75 @@
 
 enum { ACCUSATIONS_PER_MINUTE = 3 };
 
+bool sup_serves(const struct sup_instance *i, const struct sup_listener *l)
+{
+    return (i->kind->services & IPC_SERVICE_BIT((unsigned)l->service)) != 0;
+}
+
 void sup_send_listener(struct sup_instance *i, const struct sup_listener *l)
 {
+    const struct group *g = l->path[0] ? getgrnam(i->sup->conf.control_group) : NULL;
     struct ipc_message m = {.type = IPC_TYPE_LISTENER};
     m.listener.id = l->id;
     m.listener.service = (uint8_t)l->service;
     m.listener.address = l->address;
+    /* On a Unix socket: the same whom the control socket answers. */
+    m.listener.trusted_uid = geteuid();
+    m.listener.trusted_gid = g ? g->gr_gid : UINT32_MAX;
     sup_instance_send(i, &m, l->fd);
 }
 
-static void send_channel(struct sup_instance *to, enum ipc_role peer, uint32_t peer_number, int fd)
+void sup_send_listener_to_all(struct supervisor *s, const struct sup_listener *l)
+{
+    for (size_t n = 0; n < s->instance_count; n++)
+        if (sup_serves(&s->instances[n], l))
+            sup_send_listener(&s->instances[n], l);
+}
+
+static void send_channel(struct sup_instance *to, enum ipc_role peer, uint32_t peer_number,
+                         enum ipc_purpose purpose, int fd)
 {
     struct ipc_message m = {.type = IPC_TYPE_CHANNEL};
     m.channel.peer_role = (uint8_t)peer;
     m.channel.peer_instance = peer_number;
+    m.channel.purpose = (uint8_t)purpose;
     sup_instance_send(to, &m, fd);
 }
 
-static void connect_two(struct sup_instance *a, struct sup_instance *b)
+static void connect_for(struct sup_instance *a, struct sup_instance *b, enum ipc_purpose purpose)
 {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0) {
         log_event(LOG_ERROR, "channel-failed", LOG_STR("a", a->name), LOG_STR("b", b->name));
         return;
     }
-    send_channel(a, b->kind->role, b->number, ends[0]);
-    send_channel(b, a->kind->role, a->number, ends[1]);
+    send_channel(a, b->kind->role, b->number, purpose, ends[0]);
+    send_channel(b, a->kind->role, a->number, purpose, ends[1]);
     close(ends[0]);
     close(ends[1]);
 }
 
-/* Every role has a channel with the store, and with nobody else. */
+static bool is_edge(const struct sup_instance *i)
+{
+    return i->kind->services != 0;
+}
+
+static bool is_one_of(const struct sup_instance *a, const struct sup_instance *b, enum ipc_role role)
+{
+    return a->kind->role == role || b->kind->role == role;
+}
+
+/* Roles that speak with clients have channels with the store and with the signer; nobody else has any. */
 static bool talk_to_each_other(const struct sup_instance *a, const struct sup_instance *b)
 {
-    return (a->kind->role == IPC_ROLE_STORE) != (b->kind->role == IPC_ROLE_STORE);
+    return is_edge(a) != is_edge(b) && (is_one_of(a, b, IPC_ROLE_STORE) || is_one_of(a, b, IPC_ROLE_SIGNER));
+}
+
+static void connect_two(struct sup_instance *a, struct sup_instance *b)
+{
+    connect_for(a, b, IPC_PURPOSE_EVENTS);
+    if (is_one_of(a, b, IPC_ROLE_SIGNER))
+        connect_for(a, b, IPC_PURPOSE_CALLS);
 }
 
 static void send_config_to(struct sup_instance *i)
@@ -71,8 +107,10 @@ void sup_give_orders(struct sup_instance *i)
         m.token_key.key = span_make(s->token_key, sizeof s->token_key);
         sup_instance_send(i, &m, -1);
     }
+    if (i->kind->role == IPC_ROLE_SIGNER)
+        sup_send_key_files(i);
     for (size_t n = 0; n < s->listener_count; n++)
-        if (s->listeners[n].service == i->kind->service)
+        if (sup_serves(i, &s->listeners[n]))
             sup_send_listener(i, &s->listeners[n]);
     for (size_t n = 0; n < s->instance_count; n++) {
         struct sup_instance *other = &s->instances[n];
@@ -93,7 +131,7 @@ int sup_attach(struct supervisor *s, int *ret_fd)
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
         return BRANT_EIO;
-    send_channel(store, IPC_ROLE_CLI, ++s->client_serial, ends[0]);
+    send_channel(store, IPC_ROLE_CLI, ++s->client_serial, IPC_PURPOSE_EVENTS, ends[0]);
     close(ends[0]);
     *ret_fd = ends[1];
     return BRANT_OK;
@@ -142,8 +180,8 @@ static void on_peer_fault(struct sup_instance *i, const struct ipc_peer_fault *m
     memmove(i->accusations_ms + 1, i->accusations_ms, (count - 1) * sizeof *i->accusations_ms);
     i->accusations_ms[0] = now_ms;
     uint64_t oldest = i->accusations_ms[ACCUSATIONS_PER_MINUTE];
-    if (accused->kind->role == IPC_ROLE_STORE && oldest && now_ms - oldest < 60000)
-        sup_instance_kill(i, "accuses the store too often");
+    if (!is_edge(accused) && oldest && now_ms - oldest < 60000)
+        sup_instance_kill(i, "accuses too often");
     else
         sup_instance_kill(accused, "broke the rules of a channel");
 }

@@ -17,7 +17,14 @@
 #define DEMO_DOMAIN   "brant.test"
 #define DEMO_PASSWORD "brant-demo"
 
-enum { SMTP_PORT = 25, POP3_PORT = 110, DIR_MAX = 200 };
+enum {
+    SMTP_PORT = 25,
+    POP3_PORT = 110,
+    SUBMISSIONS_PORT = 465,
+    SUBMISSION_PORT = 587,
+    POP3S_PORT = 995,
+    DIR_MAX = 200
+};
 
 static const char *const demo_accounts[] = {"alice@" DEMO_DOMAIN, "bob@" DEMO_DOMAIN, "carol@" DEMO_DOMAIN};
 enum { ACCOUNTS = sizeof demo_accounts / sizeof *demo_accounts };
@@ -33,6 +40,24 @@ struct demo {
 /* --- preparing --------------------------------------------------------------------------------------------
  */
 
+static void write_listeners(const struct demo *d, FILE *f)
+{
+    static const struct {
+        const char *key;
+        unsigned port;
+    } listeners[] = {{"listen.smtp", SMTP_PORT},
+                     {"listen.submission", SUBMISSION_PORT},
+                     {"listen.submissions", SUBMISSIONS_PORT},
+                     {"listen.pop3", POP3_PORT},
+                     {"listen.pop3s", POP3S_PORT}};
+    for (size_t n = 0; n < sizeof listeners / sizeof *listeners; n++)
+        fprintf(f, "%s = 127.0.0.1:%u\n", listeners[n].key, d->port_base + listeners[n].port);
+    fprintf(f,
+            "submission_socket = \"%s/submission.sock\"\n"
+            "lmtp_socket = \"%s/lmtp.sock\"\n",
+            d->dir, d->dir);
+}
+
 static int write_config(const struct demo *d)
 {
     char path[DIR_MAX + 16];
@@ -46,14 +71,18 @@ static int write_config(const struct demo *d)
             "# Written by `brant demo` at every start.\n"
             "hostname = mx." DEMO_DOMAIN "\n"
             "data_dir = \"%s/store\"\n"
+            "keys_dir = \"%s/keys\"\n"
             "run_dir = \"%s\"\n"
-            "log_file = \"%s/log\"\n"
-            "listen.smtp = 127.0.0.1:%u\n"
-            "listen.pop3 = 127.0.0.1:%u\n"
-            "cleartext_auth = loopback\n"
-            "# Everybody who tries it comes from one address.\n"
-            "max_connections_per_source = 5000\n",
-            d->dir, d->dir, d->dir, d->port_base + SMTP_PORT, d->port_base + POP3_PORT);
+            "log_file = \"%s/log\"\n",
+            d->dir, d->dir, d->dir, d->dir);
+    write_listeners(d, f);
+    fprintf(f, "# For trying everything out on one machine, in clear too, as often as one likes.\n"
+               "cleartext_auth = loopback\n"
+               "auth.default_domain = " DEMO_DOMAIN "\n"
+               "tls.client_certificate = all\n"
+               "submission.messages_per_hour = 0\n"
+               "submission.recipients_per_day = 0\n"
+               "max_connections_per_source = 5000\n");
     if (fclose(f) != 0)
         return BRANT_EIO;
     return BRANT_OK;
@@ -77,26 +106,38 @@ static int make_dir(struct demo *d, const char *dir)
 /* --- accounts, through the same messages as the command line's ---------------------------------------------
  */
 
-static void announce(const struct demo *d)
+static void announce_services(const struct demo *d)
 {
-    unsigned smtp = d->port_base + SMTP_PORT, pop3 = d->port_base + POP3_PORT;
+    unsigned p = d->port_base;
     printf("brant is running beneath %s; its log is %s/log\n\n"
            "Accounts: alice, bob and carol @" DEMO_DOMAIN ", password " DEMO_PASSWORD "\n"
-           "Services: SMTP 127.0.0.1:%u, POP3 127.0.0.1:%u\n\n"
-           "Send a message (in another terminal):\n"
+           "Services on 127.0.0.1 (the certificate is self-signed):\n"
+           "  %5u  SMTP, as from other servers\n"
+           "  %5u  submission (STARTTLS)      %5u  submission (TLS)\n"
+           "  %5u  POP3 (STLS)                %5u  POP3 (TLS)\n\n",
+           d->dir, d->dir, p + SMTP_PORT, p + SUBMISSION_PORT, p + SUBMISSIONS_PORT, p + POP3_PORT,
+           p + POP3S_PORT);
+}
+
+static void announce(const struct demo *d)
+{
+    announce_services(d);
+    printf("Send a message (in another terminal):\n"
            "  printf 'From: bob@" DEMO_DOMAIN "\\nTo: alice@" DEMO_DOMAIN
            "\\nSubject: Hello\\n\\nIt works.\\n' |\n"
-           "    curl -s --crlf smtp://127.0.0.1:%u/localhost --mail-from bob@" DEMO_DOMAIN
-           " --mail-rcpt alice@" DEMO_DOMAIN " -T -\n"
+           "    curl -sk --crlf smtps://127.0.0.1:%u -u bob@" DEMO_DOMAIN ":" DEMO_PASSWORD
+           " --mail-from bob@" DEMO_DOMAIN " --mail-rcpt alice@" DEMO_DOMAIN " -T -\n"
            "or, with swaks:\n"
-           "  swaks --server 127.0.0.1:%u --from bob@" DEMO_DOMAIN " --to alice@" DEMO_DOMAIN "\n\n"
+           "  swaks --server 127.0.0.1:%u -tls -a PLAIN -au bob@" DEMO_DOMAIN " -ap " DEMO_PASSWORD
+           " --from bob@" DEMO_DOMAIN " --to alice@" DEMO_DOMAIN "\n\n"
            "Read it:\n"
-           "  curl -s pop3://127.0.0.1:%u/1 -u alice@" DEMO_DOMAIN ":" DEMO_PASSWORD "\n\n"
+           "  curl -sk pop3s://127.0.0.1:%u/1 -u alice@" DEMO_DOMAIN ":" DEMO_PASSWORD "\n\n"
            "Look around:\n"
            "  %s/brant --dir %s status\n"
            "  %s/brant --dir %s account list\n\n"
            "Ctrl-C stops it.\n",
-           d->dir, d->dir, smtp, pop3, smtp, smtp, pop3, d->sup->bin_dir, d->dir, d->sup->bin_dir, d->dir);
+           d->port_base + SUBMISSIONS_PORT, d->port_base + SUBMISSION_PORT, d->port_base + POP3S_PORT,
+           d->sup->bin_dir, d->dir, d->sup->bin_dir, d->dir);
     printf("ready\n");
     fflush(stdout);
 }

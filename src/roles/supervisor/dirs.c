@@ -28,7 +28,7 @@ static int adopt_one(const char *path, const struct stat *st, int type, struct F
 }
 
 /* A directory of mode 0700 that belongs to owner. adopt: what is in it is given to that owner. */
-static int own_dir(const char *path, uid_t owner, bool adopt)
+static int own_dir(const char *path, const char *whose, uid_t owner, bool adopt)
 {
     struct stat st;
     if (mkdir(path, 0700) < 0 && errno != EEXIST) {
@@ -45,19 +45,26 @@ static int own_dir(const char *path, uid_t owner, bool adopt)
     adopter = owner;
     if (geteuid() == 0 && (adopt || empty) && nftw(path, adopt_one, 16, FTW_PHYS) == 0)
         return BRANT_OK;
-    fprintf(stderr, "brant: %s belongs to uid %u, but the store runs as uid %u: chown -R %u:%u %s\n", path,
-            (unsigned)st.st_uid, (unsigned)owner, (unsigned)owner, (unsigned)owner, path);
+    fprintf(stderr, "brant: %s belongs to uid %u, but the %s runs as uid %u: chown -R %u:%u %s\n", path,
+            (unsigned)st.st_uid, whose, (unsigned)owner, (unsigned)owner, (unsigned)owner, path);
     return BRANT_EREFUSED;
+}
+
+static uid_t role_uid(const struct conf *conf, enum ipc_role role)
+{
+    return geteuid() == 0 ? (uid_t)(conf->uid_base + role) : geteuid();
 }
 
 int sup_prepare_dirs(const struct conf *conf, bool adopt)
 {
-    uid_t store = geteuid() == 0 ? (uid_t)(conf->uid_base + IPC_ROLE_STORE) : geteuid();
+    char keys[CONF_KEYS_DIR_MAX];
+    conf_keys_dir(conf, keys);
     if (mkdir(conf->run_dir, 0755) < 0 && errno != EEXIST) {
         fprintf(stderr, "brant: cannot make %s: %s\n", conf->run_dir, strerror(errno));
         return BRANT_EIO;
     }
-    return own_dir(conf->data_dir, store, adopt);
+    int rc = own_dir(conf->data_dir, "store", role_uid(conf, IPC_ROLE_STORE), adopt);
+    return rc < 0 ? rc : own_dir(keys, "signer", role_uid(conf, IPC_ROLE_SIGNER), adopt);
 }
 
 int sup_socket_name(const char *dir, const char *name, int *ret_dir_fd, char *ret, size_t size)

@@ -34,7 +34,7 @@ void sup_instance_init(struct supervisor *s, const struct sup_kind *kind, uint32
     struct sup_instance *i = &s->instances[s->instance_count++];
     *i = (struct sup_instance){
         .sup = s, .kind = kind, .number = number, .control = -1, .log = -1, .diagnostics = -1};
-    if (kind->role == IPC_ROLE_STORE)
+    if (kind->role == IPC_ROLE_STORE || kind->role == IPC_ROLE_SIGNER)
         snprintf(i->name, sizeof i->name, "%s", kind->name);
     else
         snprintf(i->name, sizeof i->name, "%s-%u", kind->name, number);
@@ -284,8 +284,8 @@ static void ended(void *arg)
     log_readable(i);
     diagnostics_readable(i);
     log_diagnostics(i);
-    bool had_its_connection = i->kind->role == IPC_ROLE_POP3 && WIFEXITED(status) &&
-                              WEXITSTATUS(status) == 0 && s->conf.isolation_pop3 == CONF_ISOLATION_CONNECTION;
+    bool had_its_connection =
+        role_takes_one_connection(i->kind->role, &s->conf) && WIFEXITED(status) && WEXITSTATUS(status) == 0;
     bool expected = i->state == SUP_STOPPING || s->stopping || had_its_connection;
     log_end(i, status, expected);
     release_process(i);
@@ -347,7 +347,9 @@ static int spawn(struct sup_instance *i, struct ends *e)
     snprintf(number, sizeof number, "%u", i->number);
     char executable[32];
     snprintf(executable, sizeof executable, "%s", i->kind->executable);
-    char *argv[] = {executable, i->name, number, NULL};
+    char role[16];
+    snprintf(role, sizeof role, "%s", ipc_role_name(i->kind->role));
+    char *argv[] = {executable, i->name, number, role, NULL};
     int fds[] = {e->diagnostics[1], e->control[1], e->log[1]};
     _Static_assert(ROLE_FD_DIAGNOSTICS == 2 && ROLE_FD_CONTROL == 3 && ROLE_FD_LOG == 4, "order of fds");
     struct os_spawn spawn = {path, argv, fds, sizeof fds / sizeof *fds};
@@ -358,6 +360,7 @@ void sup_instance_start(struct sup_instance *i)
 {
     struct supervisor *s = i->sup;
     struct ends e;
+    i->ever_started = true;
     int rc = open_ends(&e);
     if (rc == BRANT_OK)
         rc = spawn(i, &e);

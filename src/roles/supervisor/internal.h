@@ -23,14 +23,24 @@ struct sup_kind {
     const char *executable;
     const char *name; /* in logs, and of the instance group */
     enum ipc_role role;
-    int service; /* enum ipc_service, or 0: no listeners */
+    unsigned services; /* IPC_SERVICE_BIT of what it listens for; 0: no listeners */
 };
 
 struct sup_listener {
     uint32_t id;
     int service;
-    struct ip_addr address;
+    struct ip_addr address; /* family IP_NONE: a Unix socket */
+    char path[256];         /* of the Unix socket */
     int fd;
+};
+
+/* A Unix socket to listen on. */
+struct sup_unix {
+    const char *path;
+    int type; /* SOCK_STREAM, SOCK_SEQPACKET */
+    int backlog;
+    bool everybody; /* any user of the machine may connect, not only root and the control group */
+    const struct conf *conf;
 };
 
 struct sup_packet {
@@ -75,7 +85,7 @@ struct sup_instance {
     uint32_t restarts;
     uint64_t deaths_ms[SUP_DEATHS]; /* the last ones, newest first; 0: none */
     uint64_t accusations_ms[4];     /* it reported a peer; newest first */
-    bool ever_ready;
+    bool ever_started, ever_ready;
 };
 
 struct sup_client {
@@ -88,6 +98,12 @@ struct sup_client {
     uint32_t status_tag;
 };
 
+/* The files of tls.certificate, held open so that a signer that is started again gets the same. */
+struct sup_key_files {
+    int fds[CONF_CERTIFICATES_MAX][IPC_KEY_FILE_COUNT];
+    size_t count; /* pairs */
+};
+
 struct supervisor {
     struct net_loop loop;
     const char *config_path;
@@ -96,6 +112,7 @@ struct supervisor {
     struct conf conf;
     struct buf conf_text; /* canonical */
     uint64_t generation;
+    struct sup_key_files keys;
     uint8_t token_key[32];
     struct log_out log;
     struct sup_listener listeners[SUP_LISTENERS_MAX];
@@ -141,6 +158,21 @@ void sup_handle(struct sup_instance *i, const struct ipc_message *m);
 int sup_attach(struct supervisor *s, int *ret_fd);
 void sup_send_config(struct supervisor *s);
 void sup_send_listener(struct sup_instance *i, const struct sup_listener *l);
+/* To every instance of the group whose service it is. */
+void sup_send_listener_to_all(struct supervisor *s, const struct sup_listener *l);
+bool sup_serves(const struct sup_instance *i, const struct sup_listener *l);
+
+/* keys.c */
+/* Opens the files a configuration names. BRANT_EIO: one can't be opened (said and logged, with the remedy);
+ * nothing is open then. */
+int sup_key_files_open(const struct supervisor *s, const struct conf *conf, struct sup_key_files *ret);
+void sup_key_files_close(struct sup_key_files *k);
+void sup_send_key_files(struct sup_instance *signer);
+
+/* unix_socket.c */
+/* Makes the socket, in place of one that nobody listens on. BRANT_EEXISTS: somebody does, or it is another
+ * kind of file. BRANT_EIO. Both are said on standard error. */
+int sup_unix_listen(const struct supervisor *s, const struct sup_unix *u, int *ret_fd);
 
 /* listen.c */
 /* Opens what the configuration wants and is not open yet, into the list; closes nothing. BRANT_EIO: the
@@ -149,6 +181,8 @@ int sup_listen_open(struct supervisor *s, const struct conf *conf, size_t *ret_f
 /* Closes what the configuration does not want any more, in the roles too. */
 void sup_listen_prune(struct supervisor *s, const struct conf *conf);
 void sup_listen_close_all(struct supervisor *s);
+/* The configuration has a listener of one of these services (IPC_SERVICE_BIT). */
+bool sup_listens(const struct conf *conf, unsigned services);
 
 /* admin.c: the control socket */
 int sup_admin_open(struct supervisor *s);

@@ -13,18 +13,31 @@
 #include "log/log.h"
 #include "net/addr.h"
 
-static const struct {
+static const struct source {
     int service;
-    size_t offset; /* of the struct conf_addresses */
+    size_t offset;     /* of the struct conf_addresses, or of the path */
+    bool local_socket; /* a path */
+    bool everybody;
 } sources[] = {
-    {IPC_SERVICE_SMTP, offsetof(struct conf, listen_smtp)},
-    {IPC_SERVICE_POP3, offsetof(struct conf, listen_pop3)},
+    {IPC_SERVICE_SMTP, offsetof(struct conf, listen_smtp), false, false},
+    {IPC_SERVICE_POP3, offsetof(struct conf, listen_pop3), false, false},
+    {IPC_SERVICE_POP3S, offsetof(struct conf, listen_pop3s), false, false},
+    {IPC_SERVICE_SUBMISSION, offsetof(struct conf, listen_submission), false, false},
+    {IPC_SERVICE_SUBMISSIONS, offsetof(struct conf, listen_submissions), false, false},
+    {IPC_SERVICE_LMTP, offsetof(struct conf, listen_lmtp), false, false},
+    {IPC_SERVICE_SUBMISSION_LOCAL, offsetof(struct conf, submission_socket), true, true},
+    {IPC_SERVICE_LMTP_LOCAL, offsetof(struct conf, lmtp_socket), true, false},
 };
+enum { SOURCES = sizeof sources / sizeof *sources };
 
-static const struct conf_addresses *addresses(const struct conf *conf, size_t source)
+static const void *field(const struct conf *conf, const struct source *source)
 {
-    const char *base = (const char *)conf;
-    return (const struct conf_addresses *)(const void *)(base + sources[source].offset);
+    return (const char *)conf + source->offset;
+}
+
+static const char *path_of(const struct conf *conf, const struct source *source)
+{
+    return *(const char *const *)field(conf, source);
 }
 
 static bool same(const struct ip_addr *a, const struct ip_addr *b)
@@ -35,18 +48,35 @@ static bool same(const struct ip_addr *a, const struct ip_addr *b)
 static bool is_open(const struct supervisor *s, int service, const struct ip_addr *address)
 {
     for (size_t i = 0; i < s->listener_count; i++)
-        if (s->listeners[i].service == service && same(&s->listeners[i].address, address))
-            return true;
+        if (s->listeners[i].service == service &&
+            (s->listeners[i].path[0] || same(&s->listeners[i].address, address)))
+            return true; /* a path changes with a restart only */
     return false;
 }
 
 static bool is_wanted(const struct conf *conf, const struct sup_listener *l)
 {
-    for (size_t n = 0; n < sizeof sources / sizeof *sources; n++) {
-        const struct conf_addresses *list = addresses(conf, n);
-        for (size_t i = 0; sources[n].service == l->service && i < list->count; i++)
+    for (size_t n = 0; n < SOURCES; n++) {
+        if (sources[n].service != l->service)
+            continue;
+        if (sources[n].local_socket)
+            return true;
+        const struct conf_addresses *list = field(conf, &sources[n]);
+        for (size_t i = 0; i < list->count; i++)
             if (same(&list->list[i].address, &l->address))
                 return true;
+    }
+    return false;
+}
+
+bool sup_listens(const struct conf *conf, unsigned services)
+{
+    for (size_t n = 0; n < SOURCES; n++) {
+        if (!(services & IPC_SERVICE_BIT((unsigned)sources[n].service)))
+            continue;
+        const struct conf_addresses *list = field(conf, &sources[n]);
+        if (sources[n].local_socket ? path_of(conf, &sources[n])[0] != '\0' : list->count > 0)
+            return true;
     }
     return false;
 }
@@ -90,21 +120,57 @@ static int open_one(struct supervisor *s, int service, const struct ip_addr *add
     return BRANT_OK;
 }
 
+static int open_path(struct supervisor *s, const struct source *source, const struct conf *conf)
+{
+    const struct sup_unix u = {.path = path_of(conf, source),
+                               .type = SOCK_STREAM,
+                               .backlog = (int)conf->listen_backlog,
+                               .everybody = source->everybody,
+                               .conf = conf};
+    int fd = -1;
+    if (s->listener_count == SUP_LISTENERS_MAX || sup_unix_listen(s, &u, &fd) < 0) {
+        log_event(LOG_ERROR, "listen-failed", LOG_STR("socket", u.path));
+        return BRANT_EIO;
+    }
+    struct sup_listener *l = &s->listeners[s->listener_count++];
+    *l = (struct sup_listener){.id = ++s->last_listener_id, .service = source->service, .fd = fd};
+    snprintf(l->path, sizeof l->path, "%s", u.path);
+    log_event(LOG_INFO, "listening", LOG_STR("socket", l->path));
+    return BRANT_OK;
+}
+
+static int open_source(struct supervisor *s, const struct source *source, const struct conf *conf)
+{
+    if (source->local_socket) {
+        bool wanted = path_of(conf, source)[0] != '\0' && !is_open(s, source->service, NULL);
+        return wanted ? open_path(s, source, conf) : BRANT_OK;
+    }
+    const struct conf_addresses *list = field(conf, source);
+    for (size_t i = 0; i < list->count; i++) {
+        const struct ip_addr *address = &list->list[i].address;
+        if (!is_open(s, source->service, address) &&
+            open_one(s, source->service, address, (int)conf->listen_backlog) < 0)
+            return BRANT_EIO;
+    }
+    return BRANT_OK;
+}
+
+static void close_listener(struct sup_listener *l)
+{
+    close(l->fd);
+    if (l->path[0])
+        unlink(l->path);
+}
+
 int sup_listen_open(struct supervisor *s, const struct conf *conf, size_t *ret_first_new)
 {
     size_t first = s->listener_count;
-    for (size_t n = 0; n < sizeof sources / sizeof *sources; n++) {
-        const struct conf_addresses *list = addresses(conf, n);
-        for (size_t i = 0; i < list->count; i++) {
-            if (is_open(s, sources[n].service, &list->list[i].address))
-                continue;
-            if (open_one(s, sources[n].service, &list->list[i].address, (int)conf->listen_backlog) < 0) {
-                while (s->listener_count > first)
-                    close(s->listeners[--s->listener_count].fd);
-                return BRANT_EIO;
-            }
+    for (size_t n = 0; n < SOURCES; n++)
+        if (open_source(s, &sources[n], conf) < 0) {
+            while (s->listener_count > first)
+                close_listener(&s->listeners[--s->listener_count]);
+            return BRANT_EIO;
         }
-    }
     *ret_first_new = first;
     return BRANT_OK;
 }
@@ -115,10 +181,10 @@ static void close_one(struct supervisor *s, size_t at)
     struct ipc_message m = {.type = IPC_TYPE_LISTENER_CLOSE};
     m.listener_close.id = l->id;
     for (size_t i = 0; i < s->instance_count; i++)
-        if (s->instances[i].kind->service == l->service)
+        if (sup_serves(&s->instances[i], l))
             sup_instance_send(&s->instances[i], &m, -1);
     log_event(LOG_INFO, "listening-ended", LOG_ADDR("address", &l->address));
-    close(l->fd);
+    close_listener(l);
     s->listeners[at] = s->listeners[--s->listener_count];
 }
 
@@ -132,5 +198,5 @@ void sup_listen_prune(struct supervisor *s, const struct conf *conf)
 void sup_listen_close_all(struct supervisor *s)
 {
     while (s->listener_count > 0)
-        close(s->listeners[--s->listener_count].fd);
+        close_listener(&s->listeners[--s->listener_count]);
 }

@@ -26,26 +26,32 @@ enum {
 };
 
 /* clang-format off */
+#define BIT(service) IPC_SERVICE_BIT((unsigned)IPC_SERVICE_##service)
 const struct sup_kind sup_kinds[] = {
-    /* executable     name       role            listeners */
-    { "brant-store",  "store",   IPC_ROLE_STORE, 0 },
-    { "brant-smtp",   "smtp-mx", IPC_ROLE_SMTP,  IPC_SERVICE_SMTP },
-    { "brant-pop3",   "pop3",    IPC_ROLE_POP3,  IPC_SERVICE_POP3 },
+    /* executable     name               role                  listeners */
+    { "brant-store",  "store",           IPC_ROLE_STORE,       0 },
+    { "brant-signer", "signer",          IPC_ROLE_SIGNER,      0 },
+    { "brant-smtp",   "smtp-mx",         IPC_ROLE_SMTP,        BIT(SMTP) | BIT(LMTP) | BIT(LMTP_LOCAL) },
+    { "brant-smtp",   "smtp-submission", IPC_ROLE_SUBMISSION,  BIT(SUBMISSION) | BIT(SUBMISSIONS) | BIT(SUBMISSION_LOCAL) },
+    { "brant-pop3",   "pop3",            IPC_ROLE_POP3,        BIT(POP3) | BIT(POP3S) },
 };
+#undef BIT
 /* clang-format on */
 const size_t sup_kind_count = sizeof sup_kinds / sizeof *sup_kinds;
 
-static uint64_t instances_wanted(const struct conf *conf, enum ipc_role role)
+static uint64_t instances_wanted(const struct conf *conf, const struct sup_kind *kind)
 {
-    switch (role) {
-    case IPC_ROLE_STORE:
-        return 1;
-    case IPC_ROLE_SMTP:
-        return conf->listen_smtp.count > 0 ? conf->instances_mx : 0;
-    case IPC_ROLE_POP3:
-        return conf->listen_pop3.count > 0 ? conf->instances_pop3 : 0;
-    default:
+    if (kind->services != 0 && !sup_listens(conf, kind->services))
         return 0;
+    switch (kind->role) {
+    case IPC_ROLE_SMTP:
+        return conf->instances_mx;
+    case IPC_ROLE_SUBMISSION:
+        return conf->instances_submission;
+    case IPC_ROLE_POP3:
+        return conf->instances_pop3;
+    default:
+        return 1;
     }
 }
 
@@ -124,6 +130,20 @@ static int dump_config(struct supervisor *s)
     return conf_dump(&s->conf, &s->conf_text);
 }
 
+/* Every group that has a listener has its instances. A group that lost its last one keeps them: idle. */
+static void start_missing(struct supervisor *s)
+{
+    for (size_t k = 0; k < sup_kind_count && !s->failed; k++) {
+        uint64_t wanted = instances_wanted(&s->conf, &sup_kinds[k]);
+        for (uint32_t n = 1; n <= wanted && s->instance_count < SUP_INSTANCES_MAX; n++)
+            if (!sup_find(s, sup_kinds[k].role, n))
+                sup_instance_init(s, &sup_kinds[k], n);
+    }
+    for (size_t n = 0; n < s->instance_count && !s->failed; n++)
+        if (!sup_instance_alive(&s->instances[n]) && !s->instances[n].ever_started)
+            sup_instance_start(&s->instances[n]);
+}
+
 static void reload(struct supervisor *s)
 {
     struct conf next;
@@ -136,27 +156,33 @@ static void reload(struct supervisor *s)
         sup_notify("READY=1");
         return;
     }
-    if (sup_listen_open(s, &next, &first_new) < 0) {
+    struct sup_key_files keys;
+    int rc = sup_key_files_open(s, &next, &keys);
+    if (rc == BRANT_OK && (rc = sup_listen_open(s, &next, &first_new)) < 0)
+        sup_key_files_close(&keys);
+    if (rc < 0) {
         log_event(LOG_ERROR, "reload-refused", LOG_U64("generation_kept", s->generation));
         conf_done(&next);
         sup_notify("READY=1");
         return;
     }
-    _cleanup_buf_ struct buf keys;
-    buf_init(&keys, 4096);
-    if (conf_restart_keys(&s->conf, &next, &keys) == BRANT_OK && keys.len > 0)
-        log_event(LOG_WARNING, "reload-needs-restart", LOG_SPAN("keys", buf_span(&keys)));
+    _cleanup_buf_ struct buf restart;
+    buf_init(&restart, 4096);
+    if (conf_restart_keys(&s->conf, &next, &restart) == BRANT_OK && restart.len > 0)
+        log_event(LOG_WARNING, "reload-needs-restart", LOG_SPAN("keys", buf_span(&restart)));
     conf_done(&s->conf);
     s->conf = next;
+    sup_key_files_close(&s->keys);
+    s->keys = keys;
     s->generation++;
     dump_config(s);
     log_to_function(own_event, s, (enum log_level)s->conf.log_level);
     sup_send_config(s);
+    sup_send_key_files(sup_find(s, IPC_ROLE_SIGNER, 1));
     for (size_t l = first_new; l < s->listener_count; l++)
-        for (size_t n = 0; n < s->instance_count; n++)
-            if (s->instances[n].kind->service == s->listeners[l].service)
-                sup_send_listener(&s->instances[n], &s->listeners[l]);
+        sup_send_listener_to_all(s, &s->listeners[l]);
     sup_listen_prune(s, &s->conf);
+    start_missing(s);
     log_event(LOG_INFO, "reloaded", LOG_U64("generation", s->generation));
     sup_notify("READY=1");
 }
@@ -272,6 +298,7 @@ void sup_free(struct supervisor *s)
         sup_instance_done(&s->instances[n]);
     sup_admin_close(s);
     sup_listen_close_all(s);
+    sup_key_files_close(&s->keys);
     net_watch_free(s->signal_watch);
     net_timer_free(s->stop_timer);
     if (s->signal_fd >= 0)
@@ -305,7 +332,9 @@ static int prepare(struct supervisor *s)
         fprintf(stderr, "%s: the configuration is too long\n", s->program);
         return BRANT_ELIMIT;
     }
-    int rc = sup_admin_open(s);
+    int rc = sup_key_files_open(s, &s->conf, &s->keys);
+    if (rc == BRANT_OK)
+        rc = sup_admin_open(s);
     size_t first_new;
     if (rc == BRANT_OK)
         rc = sup_listen_open(s, &s->conf, &first_new);
@@ -318,13 +347,7 @@ int sup_run(struct supervisor *s)
 {
     if (prepare(s) < 0)
         return 1;
-    for (size_t k = 0; k < sup_kind_count; k++) {
-        uint64_t wanted = instances_wanted(&s->conf, sup_kinds[k].role);
-        for (uint32_t n = 1; n <= wanted && s->instance_count < SUP_INSTANCES_MAX; n++)
-            sup_instance_init(s, &sup_kinds[k], n);
-    }
-    for (size_t n = 0; n < s->instance_count && !s->failed; n++)
-        sup_instance_start(&s->instances[n]);
+    start_missing(s);
     if (s->failed)
         sup_stop(s, true);
     net_loop_run(&s->loop);
