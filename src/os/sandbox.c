@@ -207,6 +207,8 @@ static void climb_no_new_privs(struct ladder *l)
 {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         note(l, SANDBOX_NO_NEW_PRIVS, SANDBOX_FAILED, "prctl: %s", strerror(errno));
+    if (has(l, SANDBOX_KEEPS_SECRETS) && !test_build && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+        note(l, SANDBOX_NO_NEW_PRIVS, SANDBOX_FAILED, "dumpable: %s", strerror(errno));
 }
 
 static void climb_landlock(struct ladder *l)

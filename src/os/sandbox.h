@@ -46,10 +46,11 @@ struct sandbox_report {
 
 /* What a profile may do beyond computing, its inherited descriptors and its event loop. */
 enum sandbox_right {
-    SANDBOX_MAY_ACCEPT = 1,  /* accept connections on inherited sockets */
-    SANDBOX_MAY_FILES = 2,   /* files beneath the data directory, which becomes "." */
-    SANDBOX_MAY_THREADS = 4, /* create threads */
-    SANDBOX_MAY_CONNECT = 8  /* open IP sockets and connect out; no network namespace then */
+    SANDBOX_MAY_ACCEPT = 1,    /* accept connections on inherited sockets */
+    SANDBOX_MAY_FILES = 2,     /* files beneath the data directory, which becomes "." */
+    SANDBOX_MAY_THREADS = 4,   /* create threads */
+    SANDBOX_MAY_CONNECT = 8,   /* open IP sockets and connect out; no network namespace then */
+    SANDBOX_KEEPS_SECRETS = 16 /* no right: its memory is for nobody of the same uid to read */
 };
 
 struct sandbox_profile {

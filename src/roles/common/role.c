@@ -560,7 +560,7 @@ static int bring_up(struct role *r, pid_t parent)
     for (size_t i = 0; i < r->pending_count; i++)
         open_channel(r, &r->pending[i]);
     r->control_watch = net_watch_new(&r->loop, ROLE_FD_CONTROL, control_readable, r);
-    if (r->ops->call_channel)
+    if (r->ops->call_channel && r->ops->accepted)
         net_timer_set(r->tls_timer, TLS_WAIT_MS);
     else
         go_live(r);
