@@ -82,7 +82,8 @@ static int write_config(const struct demo *d)
                "tls.client_certificate = all\n"
                "submission.messages_per_hour = 0\n"
                "submission.recipients_per_day = 0\n"
-               "max_connections_per_source = 5000\n");
+               "max_connections_per_source = 5000\n"
+               "pop3_max_sessions = 5000\n");
     if (fclose(f) != 0)
         return BRANT_EIO;
     return BRANT_OK;
