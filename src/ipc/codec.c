@@ -203,6 +203,22 @@ bool ipc_permitted(uint16_t type, enum ipc_role from, enum ipc_role to)
     }
 }
 
+bool ipc_is_secret(uint16_t type)
+{
+    switch (type) {
+    case IPC_TYPE_LOGIN:
+    case IPC_TYPE_LOGIN_RESULT:
+    case IPC_TYPE_RESUME:
+    case IPC_TYPE_TOKEN_KEY:
+    case IPC_TYPE_ACCOUNT_ADD:
+    case IPC_TYPE_ACCOUNT_SET:
+    case IPC_TYPE_GRANT_ADDED:
+        return true;
+    default:
+        return false;
+    }
+}
+
 enum ipc_type ipc_answer(uint16_t type)
 {
     switch (type) {

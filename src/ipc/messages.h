@@ -767,6 +767,8 @@ int ipc_decode(struct span frame, struct arena *arena, struct ipc_message *ret);
 
 /* May a process of role `from` say this to one of role `to`? */
 bool ipc_permitted(uint16_t type, enum ipc_role from, enum ipc_role to);
+/* Its fields hold passwords or keys: what it was written into is to be overwritten. */
+bool ipc_is_secret(uint16_t type);
 /* The type that answers it, or IPC_TYPE_NONE. */
 enum ipc_type ipc_answer(uint16_t type);
 

@@ -93,6 +93,7 @@ static void flush(struct net_channel *c)
     }
     if (queued(c) == 0) {
         buf_reset(&c->out);
+        c->out.secret = false;
         c->sent = 0;
         if (c->out.cap > NET_CHANNEL_LOW_BYTES)
             buf_shrink(&c->out);
@@ -127,6 +128,7 @@ int net_channel_send(struct net_channel *c, const struct ipc_message *m)
         return BRANT_ESTATE;
     if (!ipc_permitted(m->type, c->self, c->peer))
         return BRANT_EREFUSED;
+    c->out.secret = c->out.secret || ipc_is_secret(m->type); /* until it is empty */
     int rc = ipc_encode(&c->out, m);
     if (rc < 0) {
         if (c->out.overflowed) {

@@ -396,9 +396,14 @@ struct span net_stream_input(struct net_stream *s)
     return span_make(evbuffer_pullup(in, (ev_ssize_t)len), len);
 }
 
+/* What was taken is overwritten: a password must not stay behind in memory that is free. */
 void net_stream_consume(struct net_stream *s, size_t len)
 {
-    evbuffer_drain(bufferevent_get_input(s->bev), len);
+    struct evbuffer *in = bufferevent_get_input(s->bev);
+    size_t first = evbuffer_get_contiguous_space(in);
+    if (len > 0)
+        mem_wipe(evbuffer_pullup(in, (ev_ssize_t)(len > first ? len : first)), len);
+    evbuffer_drain(in, len);
     bound_reading(s);
 }
 

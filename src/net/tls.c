@@ -173,7 +173,7 @@ static SSL_CTX *make_context(void)
     assert(ok);
     /* Ours is the preference, but for clients whose own is ChaCha20: they have no AES in hardware. */
     SSL_CTX_set_options(c, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA | SSL_OP_NO_TICKET |
-                               SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
+                               SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CLEANSE_PLAINTEXT);
     SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE);
     /* A client that sends nothing but key updates gets its turn like any other, and no more. */
