@@ -23,6 +23,10 @@ enum {
     OPT_DEEP = 1 << 11,          /* --deep */
     OPT_SHOW = 1 << 12,          /* --show */
     OPT_HELP = 1 << 13,          /* -h, --help: every command */
+    OPT_HASH = 1 << 14,          /* --password-hash HASH */
+    OPT_SENT_COPY = 1 << 15,     /* --sent-copy on|off */
+    OPT_PROTOCOLS = 1 << 16,     /* --protocols LIST */
+    OPT_EXPIRES = 1 << 17,       /* --expires TIME */
     OPT_STORE = OPT_CONFIG | OPT_DIR | OPT_JSON,
     OPT_SECRET = OPT_PASSWORD | OPT_PASSWORD_STDIN | OPT_GENERATE,
 };
@@ -34,7 +38,8 @@ struct cli {
     const struct cli_programs *programs;
     const struct cli_command *command;
     unsigned seen; /* OPT_… that were given */
-    const char *config, *dir, *port_base, *password, *quota, *domain;
+    const char *config, *dir, *port_base, *password, *quota, *domain, *password_hash, *sent_copy, *protocols,
+        *expires;
     const char *words[CLI_WORDS_MAX]; /* what follows the command's name */
     size_t word_count;
     int argc; /* from the command's name on, as typed */
@@ -83,6 +88,18 @@ int cli_cmd_account_passwd(struct cli *cli);
 int cli_cmd_account_quota(struct cli *cli);
 int cli_cmd_account_enable(struct cli *cli);
 int cli_cmd_account_disable(struct cli *cli);
+int cli_cmd_account_set(struct cli *cli);
+int cli_cmd_app_password_add(struct cli *cli);
+int cli_cmd_app_password_list(struct cli *cli);
+int cli_cmd_app_password_remove(struct cli *cli);
+int cli_cmd_certificate_add(struct cli *cli);
+int cli_cmd_certificate_list(struct cli *cli);
+int cli_cmd_certificate_remove(struct cli *cli);
+int cli_cmd_send_as_add(struct cli *cli);
+int cli_cmd_send_as_list(struct cli *cli);
+int cli_cmd_send_as_remove(struct cli *cli);
+int cli_cmd_queue_list(struct cli *cli);
+int cli_cmd_queue_remove(struct cli *cli);
 int cli_cmd_alias_add(struct cli *cli);
 int cli_cmd_alias_remove(struct cli *cli);
 int cli_cmd_alias_list(struct cli *cli);

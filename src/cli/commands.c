@@ -9,6 +9,14 @@
     "input. --generate makes one and prints it. --password WORD takes it from the command line, where every\n"   \
     "user of this machine can see it in the list of processes: for tests only.\n"
 
+#define HASH_HELP                                                                                             \
+    "--password-hash takes over the hash of another system: what crypt(3) knows ($5$, $6$, $2b$, $y$) or\n"      \
+    "$argon2id$. At the next login with the password the account gets verifiers of its own.\n"
+
+#define LIMITS_HELP                                                                                           \
+    "LIST is some of submission,pop3,imap; all of them unless given. TIME is for example 90d, 12h or 2027-01-31;\n" \
+    "it never ends unless given.\n"
+
 const struct cli_command CLI_COMMANDS[] = {
     {"help", NULL, "[COMMAND… | config [KEY]]", "explain a command, or a key of the configuration",
      "Without a word: all commands. `brant help config` lists every key of the configuration with its default.\n",
@@ -25,7 +33,8 @@ const struct cli_command CLI_COMMANDS[] = {
      "--show prints every key with its value, defaults included.\n",
      OPT_CONFIG | OPT_SHOW, 0, 0, cli_cmd_check},
     {"demo", NULL, "[--dir DIR] [--port-base P]", "try a whole mail server in one directory, without root",
-     "Runs in the foreground on 127.0.0.1 with SMTP on port P+25 and POP3 on port P+110; P is 2000 unless given.\n"
+     "Runs in the foreground on 127.0.0.1: SMTP on port P+25, submission on P+587 and P+465, POP3 on P+110 and P+995;\n"
+     "P is 2000 unless given. The certificate is self-signed.\n"
      "Accounts alice, bob and carol @brant.test with the password brant-demo. Everything lies in DIR, brant-demo\n"
      "unless given; delete it to begin anew. Prints `ready` when mail is accepted. Ctrl-C stops it.\n",
      OPT_DIR | OPT_PORT_BASE, 0, 0, cli_cmd_demo},
@@ -50,11 +59,13 @@ const struct cli_command CLI_COMMANDS[] = {
      "With the numbers of their accounts and aliases.\n",
      OPT_STORE, 0, 0, cli_cmd_domain_list},
 
-    {"account", "add", "ADDRESS [--password-stdin | --generate | --no-password] [--quota SIZE]", "make an account",
+    {"account", "add", "ADDRESS [--password-stdin | --generate | --no-password | --password-hash HASH] [--quota SIZE]",
+     "make an account",
      PASSWORD_HELP
+     HASH_HELP
      "--no-password makes an account nobody can log in to. SIZE is for example \"2 GiB\"; 0 is no limit; without\n"
      "it quota_default counts.\n",
-     OPT_STORE | OPT_SECRET | OPT_NO_PASSWORD | OPT_QUOTA, 1, 1, cli_cmd_account_add},
+     OPT_STORE | OPT_SECRET | OPT_NO_PASSWORD | OPT_HASH | OPT_QUOTA, 1, 1, cli_cmd_account_add},
     {"account", "remove", "ADDRESS", "delete an account and its mail",
      "There is no way back but a backup. Aliases that point to it stay and are shown by `brant alias list`.\n",
      OPT_STORE, 1, 1, cli_cmd_account_remove},
@@ -76,6 +87,49 @@ const struct cli_command CLI_COMMANDS[] = {
     {"account", "enable", "ADDRESS", "open a locked account",
      "The password is the one it had.\n",
      OPT_STORE, 1, 1, cli_cmd_account_enable},
+
+    {"account", "set", "ADDRESS [--sent-copy on|off] [--password-hash HASH]", "change how an account works",
+     "--sent-copy on: the server files what the account sends in its Sent mailbox, in the same moment it accepts it;\n"
+     "tell the mail program not to do it as well.\n" HASH_HELP,
+     OPT_STORE | OPT_SENT_COPY | OPT_HASH, 1, 1, cli_cmd_account_set},
+
+    {"app-password", "add", "ADDRESS NAME [--protocols LIST] [--expires TIME]", "make a password for one program",
+     "The password is made here and shown once. It can be taken back without changing the account's own.\n" LIMITS_HELP,
+     OPT_STORE | OPT_PROTOCOLS | OPT_EXPIRES, 2, 2, cli_cmd_app_password_add},
+    {"app-password", "list", "ADDRESS", "the app passwords of an account",
+     "Their names, what for, since and until when; never the passwords.\n",
+     OPT_STORE, 1, 1, cli_cmd_app_password_list},
+    {"app-password", "remove", "ADDRESS NAME", "take back an app password",
+     "From this moment on nobody can log in with it. Sessions that run go on.\n",
+     OPT_STORE, 2, 2, cli_cmd_app_password_remove},
+    {"certificate", "add", "ADDRESS NAME FILE|FINGERPRINT [--protocols LIST] [--expires TIME]",
+     "let a client certificate log in",
+     "FILE is a certificate in PEM, FINGERPRINT its SHA-256 in 64 hexadecimal digits. The client then logs in with AUTH\n"
+     "EXTERNAL, where tls.client_certificate has it asked for. One certificate belongs to one account.\n" LIMITS_HELP,
+     OPT_STORE | OPT_PROTOCOLS | OPT_EXPIRES, 3, 3, cli_cmd_certificate_add},
+    {"certificate", "list", "ADDRESS", "the client certificates of an account",
+     "With their fingerprints.\n",
+     OPT_STORE, 1, 1, cli_cmd_certificate_list},
+    {"certificate", "remove", "ADDRESS NAME", "forget a client certificate",
+     "From this moment on nobody can log in with it.\n",
+     OPT_STORE, 2, 2, cli_cmd_certificate_remove},
+    {"send-as", "add", "ACCOUNT ADDRESS [--expires TIME]", "let an account send as another address",
+     "Its own address, with details, and aliases that reach it need no permission. ADDRESS may be @DOMAIN.\n",
+     OPT_STORE | OPT_EXPIRES, 2, 2, cli_cmd_send_as_add},
+    {"send-as", "list", "ACCOUNT", "what an account may send as",
+     "Beside its own addresses and aliases.\n",
+     OPT_STORE, 1, 1, cli_cmd_send_as_list},
+    {"send-as", "remove", "ACCOUNT ADDRESS", "take that permission back",
+     "Messages on their way are not touched.\n",
+     OPT_STORE, 2, 2, cli_cmd_send_as_remove},
+
+    {"queue", "list", "[ADDRESS | @DOMAIN]", "mail that waits for other servers",
+     "One line per message and recipient. ADDRESS: of the sender or the recipient; @DOMAIN: of the recipient. There is\n"
+     "no relay yet: every row is held.\n",
+     OPT_STORE, 0, 1, cli_cmd_queue_list},
+    {"queue", "remove", "ID", "drop a row of the queue",
+     "ID is as in the list. The message is not sent to that recipient, and nobody is told.\n",
+     OPT_STORE, 1, 1, cli_cmd_queue_remove},
 
     {"alias", "add", "ALIAS TARGET", "deliver mail for ALIAS to TARGET",
      "ALIAS is an address, or @DOMAIN for every address of the domain that is neither account nor alias. An alias\n"

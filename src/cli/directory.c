@@ -5,94 +5,30 @@
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "cli/client.h"
-#include "cli/output.h"
+#include "cli/listing.h"
 #include "cli/password.h"
 #include "conf/conf.h"
-
-/* Asks the store to do one thing, and says it was done. */
-static int do_one(struct cli *cli, const struct ipc_message *ask, const char *done)
-{
-    struct client *c;
-    int rc = client_open_store(cli, &c);
-
-    if (rc != CLI_DONE)
-        return rc;
-    rc = client_do(c, ask);
-    client_free(c);
-    return rc == CLI_DONE ? output_done(cli_json(cli), "%s", done) : rc;
-}
-
-static struct span word(const struct cli *cli, size_t i)
-{
-    return i < cli->word_count ? span_str(cli->words[i]) : SPAN_NONE;
-}
 
 /* ---- domains ---- */
 
 int cli_cmd_domain_add(struct cli *cli)
 {
-    return do_one(cli,
-                  &(struct ipc_message){.type = IPC_TYPE_DOMAIN_ADD, .domain_add = {.domain = word(cli, 0)}},
-                  "domain added");
+    return cli_do_one(
+        cli, &(struct ipc_message){.type = IPC_TYPE_DOMAIN_ADD, .domain_add = {.domain = cli_word(cli, 0)}},
+        "domain added");
 }
 
 int cli_cmd_domain_remove(struct cli *cli)
 {
-    return do_one(
-        cli, &(struct ipc_message){.type = IPC_TYPE_DOMAIN_REMOVE, .domain_remove = {.domain = word(cli, 0)}},
+    return cli_do_one(
+        cli,
+        &(struct ipc_message){.type = IPC_TYPE_DOMAIN_REMOVE, .domain_remove = {.domain = cli_word(cli, 0)}},
         "domain removed");
-}
-
-/* A list is gathered into a table or a JSON array, slice by slice. `last` keeps where the next slice begins,
- * because an answer lives only until the next question. */
-struct listing {
-    struct client *client;
-    json_t *array; /* NULL: a table */
-    struct table *table;
-    struct buf last, last_second;
-};
-
-static int listing_begin(struct cli *cli, const char *titles, struct listing *l)
-{
-    int rc;
-
-    *l = (struct listing){.client = NULL};
-    rc = client_open_store(cli, &l->client);
-    if (rc != CLI_DONE)
-        return rc;
-    l->array = cli_json(cli) ? json_array() : NULL;
-    l->table = cli_json(cli) ? NULL : table_new(titles);
-    buf_init(&l->last, IPC_ADDRESS_MAX);
-    buf_init(&l->last_second, IPC_ADDRESS_MAX);
-    return CLI_DONE;
-}
-
-static int listing_end(struct listing *l, int rc, const char *key, const char *nothing)
-{
-    client_free(l->client);
-    buf_done(&l->last);
-    buf_done(&l->last_second);
-    if (rc == CLI_DONE && l->array)
-        return output_json(json_pack("{s:o}", key, l->array));
-    if (rc == CLI_DONE)
-        table_print(l->table, nothing);
-    else if (l->array)
-        json_decref(l->array);
-    else
-        table_free(l->table);
-    return rc;
-}
-
-static void keep(struct buf *b, struct span s)
-{
-    buf_reset(b);
-    buf_append(b, s);
 }
 
 static void list_domain(struct listing *l, const struct ipc_domain_row *row)
 {
-    keep(&l->last, row->domain);
+    listing_keep(&l->last, row->domain);
     if (l->array) {
         json_array_append_new(l->array, json_pack("{s:o, s:I, s:I}", "domain", output_json_text(row->domain),
                                                   "accounts", (json_int_t)row->accounts, "aliases",
@@ -131,13 +67,26 @@ static int parse_quota(const char *text, uint64_t *ret)
     return CLI_DONE;
 }
 
+/* A hash from another system in place of a password. */
+static int hash_get(const struct cli *cli, struct password *ret)
+{
+    size_t len = strlen(cli->password_hash);
+
+    *ret = (struct password){.generated = false};
+    if (len == 0 || len > PASSWORD_BYTES_MAX)
+        return cli_refuse("a hash has 1 to %d bytes", PASSWORD_BYTES_MAX);
+    memcpy(ret->text, cli->password_hash, len + 1);
+    return CLI_DONE;
+}
+
 static int account_add(struct cli *cli, struct client *c, const struct password *password)
 {
     struct ipc_message ask = {.type = IPC_TYPE_ACCOUNT_ADD};
     int rc = CLI_DONE;
 
-    ask.account_add.address = word(cli, 0);
+    ask.account_add.address = cli_word(cli, 0);
     ask.account_add.password = span_str(password->text);
+    ask.account_add.hashed = (cli->seen & OPT_HASH) != 0;
     ask.account_add.quota_bytes = client_quota_default(c);
     if (cli->quota)
         rc = parse_quota(cli->quota, &ask.account_add.quota_bytes);
@@ -162,12 +111,16 @@ int cli_cmd_account_add(struct cli *cli)
     struct client *c;
     int rc;
 
-    if ((cli->seen & OPT_NO_PASSWORD) && (cli->seen & OPT_SECRET))
+    if ((cli->seen & OPT_NO_PASSWORD) && (cli->seen & (OPT_SECRET | OPT_HASH)))
         return cli_usage(cli->command, "--no-password and a password exclude each other");
+    if ((cli->seen & OPT_HASH) && (cli->seen & OPT_SECRET))
+        return cli_usage(cli->command, "--password-hash and a password exclude each other");
     rc = client_open_store(cli, &c); /* before anybody types a password in vain */
     if (rc != CLI_DONE)
         return rc;
-    if (!(cli->seen & OPT_NO_PASSWORD))
+    if (cli->seen & OPT_HASH)
+        rc = hash_get(cli, &password);
+    else if (!(cli->seen & OPT_NO_PASSWORD))
         rc = password_get(cli, &password);
     if (rc == CLI_DONE)
         rc = account_add(cli, c, &password);
@@ -189,7 +142,7 @@ int cli_cmd_account_passwd(struct cli *cli)
         return rc;
     rc = password_get(cli, &password);
     ask.account_set = (struct ipc_account_set){
-        .address = word(cli, 0), .change = IPC_ACCOUNT_PASSWORD, .password = span_str(password.text)};
+        .address = cli_word(cli, 0), .change = IPC_ACCOUNT_PASSWORD, .password = span_str(password.text)};
     if (rc == CLI_DONE)
         rc = client_do(c, &ask);
     client_free(c);
@@ -201,10 +154,10 @@ int cli_cmd_account_passwd(struct cli *cli)
 
 int cli_cmd_account_remove(struct cli *cli)
 {
-    return do_one(
-        cli,
-        &(struct ipc_message){.type = IPC_TYPE_ACCOUNT_REMOVE, .account_remove = {.address = word(cli, 0)}},
-        "account and mail removed");
+    return cli_do_one(cli,
+                      &(struct ipc_message){.type = IPC_TYPE_ACCOUNT_REMOVE,
+                                            .account_remove = {.address = cli_word(cli, 0)}},
+                      "account and mail removed");
 }
 
 int cli_cmd_account_quota(struct cli *cli)
@@ -215,19 +168,19 @@ int cli_cmd_account_quota(struct cli *cli)
     /* "2 GiB" may come as one word or as two */
     snprintf(text, sizeof text, "%s%s%s", cli->words[1], cli->word_count > 2 ? " " : "",
              cli->word_count > 2 ? cli->words[2] : "");
-    ask.account_set = (struct ipc_account_set){.address = word(cli, 0), .change = IPC_ACCOUNT_QUOTA};
+    ask.account_set = (struct ipc_account_set){.address = cli_word(cli, 0), .change = IPC_ACCOUNT_QUOTA};
     if (parse_quota(text, &ask.account_set.quota_bytes) != CLI_DONE)
         return CLI_REFUSED;
-    return do_one(cli, &ask, "quota set");
+    return cli_do_one(cli, &ask, "quota set");
 }
 
 static int set_enabled(struct cli *cli, bool enabled)
 {
     struct ipc_message ask = {.type = IPC_TYPE_ACCOUNT_SET};
 
-    ask.account_set =
-        (struct ipc_account_set){.address = word(cli, 0), .change = IPC_ACCOUNT_ENABLED, .enabled = enabled};
-    return do_one(cli, &ask, enabled ? "account enabled" : "account disabled");
+    ask.account_set = (struct ipc_account_set){
+        .address = cli_word(cli, 0), .change = IPC_ACCOUNT_ENABLED, .enabled = enabled};
+    return cli_do_one(cli, &ask, enabled ? "account enabled" : "account disabled");
 }
 
 int cli_cmd_account_enable(struct cli *cli)
@@ -240,6 +193,33 @@ int cli_cmd_account_disable(struct cli *cli)
     return set_enabled(cli, false);
 }
 
+int cli_cmd_account_set(struct cli *cli)
+{
+    struct ipc_message ask = {.type = IPC_TYPE_ACCOUNT_SET, .account_set = {.address = cli_word(cli, 0)}};
+    struct ipc_account_set *set = &ask.account_set;
+    struct password hash = {.generated = false};
+    int rc = CLI_DONE;
+
+    if (cli->sent_copy && strcmp(cli->sent_copy, "on") != 0 && strcmp(cli->sent_copy, "off") != 0)
+        return cli_usage(cli->command, "--sent-copy %s: write on or off", cli->sent_copy);
+    if (!cli->sent_copy && !cli->password_hash)
+        return cli_usage(cli->command, "nothing is said to be set");
+    if (cli->sent_copy) {
+        set->change |= IPC_ACCOUNT_SENT_COPY;
+        set->sent_copy = strcmp(cli->sent_copy, "on") == 0;
+    }
+    if (cli->password_hash) {
+        rc = hash_get(cli, &hash);
+        set->change |= IPC_ACCOUNT_PASSWORD;
+        set->hashed = 1;
+        set->password = span_str(hash.text);
+    }
+    if (rc == CLI_DONE)
+        rc = cli_do_one(cli, &ask, "set");
+    password_done(&hash);
+    return rc;
+}
+
 static const char *login_state(const struct ipc_account_row *row)
 {
     return !row->enabled ? "disabled" : row->has_password ? "yes" : "no password";
@@ -247,10 +227,12 @@ static const char *login_state(const struct ipc_account_row *row)
 
 static json_t *account_json(const struct ipc_account_row *row)
 {
-    return json_pack("{s:o, s:I, s:I, s:I, s:I, s:b, s:b, s:I}", "address", output_json_text(row->address),
-                     "account", (json_int_t)row->account, "messages", (json_int_t)row->messages, "used_bytes",
-                     (json_int_t)row->used_bytes, "quota_bytes", (json_int_t)row->quota_bytes, "enabled",
-                     (int)row->enabled, "has_password", (int)row->has_password, "created_at_s",
+    return json_pack("{s:o, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b, s:I, s:I}", "address",
+                     output_json_text(row->address), "account", (json_int_t)row->account, "messages",
+                     (json_int_t)row->messages, "used_bytes", (json_int_t)row->used_bytes, "quota_bytes",
+                     (json_int_t)row->quota_bytes, "enabled", (int)row->enabled, "has_password",
+                     (int)row->has_password, "has_scram", (int)row->has_scram, "sent_copy",
+                     (int)row->sent_copy, "grants", (json_int_t)row->grants, "created_at_s",
                      (json_int_t)row->created_at_s);
 }
 
@@ -268,6 +250,8 @@ static void list_account(struct listing *l, const struct ipc_account_row *row)
     else
         table_text(l->table, "none");
     table_text(l->table, login_state(row));
+    table_text(l->table, row->sent_copy ? "server" : "client");
+    table_number(l->table, row->grants);
 }
 
 /* Each account of a domain (empty: of all), or only the one of that address, goes to the listing. Answers how
@@ -286,7 +270,7 @@ static int list_accounts(struct listing *l, struct span domain, struct span only
         for (uint32_t i = 0; rc == CLI_DONE && i < answer->account_rows.rows_count; i++) {
             const struct ipc_account_row *row = &answer->account_rows.rows[i];
 
-            keep(&l->last, row->address);
+            listing_keep(&l->last, row->address);
             if (only.len && !span_eq_nocase(row->address, only))
                 continue;
             list_account(l, row);
@@ -296,7 +280,7 @@ static int list_accounts(struct listing *l, struct span domain, struct span only
     return rc;
 }
 
-#define ACCOUNT_TITLES "ADDRESS|>MESSAGES|>USED|>QUOTA|LOGIN"
+#define ACCOUNT_TITLES "ADDRESS|>MESSAGES|>USED|>QUOTA|LOGIN|SENT COPY|>GRANTS"
 
 int cli_cmd_account_list(struct cli *cli)
 {
@@ -312,7 +296,7 @@ int cli_cmd_account_list(struct cli *cli)
 
 int cli_cmd_account_show(struct cli *cli)
 {
-    struct span address = word(cli, 0);
+    struct span address = cli_word(cli, 0);
     size_t at = span_rfind_byte(address, '@'), count;
     struct listing l;
     int rc;
@@ -335,22 +319,22 @@ int cli_cmd_alias_add(struct cli *cli)
 {
     struct ipc_message ask = {.type = IPC_TYPE_ALIAS_ADD};
 
-    ask.alias_add = (struct ipc_alias_add){.alias = word(cli, 0), .target = word(cli, 1)};
-    return do_one(cli, &ask, "alias added");
+    ask.alias_add = (struct ipc_alias_add){.alias = cli_word(cli, 0), .target = cli_word(cli, 1)};
+    return cli_do_one(cli, &ask, "alias added");
 }
 
 int cli_cmd_alias_remove(struct cli *cli)
 {
     struct ipc_message ask = {.type = IPC_TYPE_ALIAS_REMOVE};
 
-    ask.alias_remove = (struct ipc_alias_remove){.alias = word(cli, 0), .target = word(cli, 1)};
-    return do_one(cli, &ask, "alias removed");
+    ask.alias_remove = (struct ipc_alias_remove){.alias = cli_word(cli, 0), .target = cli_word(cli, 1)};
+    return cli_do_one(cli, &ask, "alias removed");
 }
 
 static void list_alias(struct listing *l, const struct ipc_alias_row *row)
 {
-    keep(&l->last, row->alias);
-    keep(&l->last_second, row->target);
+    listing_keep(&l->last, row->alias);
+    listing_keep(&l->last_second, row->target);
     if (l->array) {
         json_array_append_new(l->array, json_pack("{s:o, s:o}", "alias", output_json_text(row->alias),
                                                   "target", output_json_text(row->target)));
@@ -394,7 +378,8 @@ static void list_resolved(struct listing *l, const struct ipc_address_row *row)
 
 int cli_cmd_alias_resolve(struct cli *cli)
 {
-    struct ipc_message ask = {.type = IPC_TYPE_ADDRESS_RESOLVE, .address_resolve = {.address = word(cli, 0)}};
+    struct ipc_message ask = {.type = IPC_TYPE_ADDRESS_RESOLVE,
+                              .address_resolve = {.address = cli_word(cli, 0)}};
     struct listing l;
     const struct ipc_message *answer;
     int rc = listing_begin(cli, "ACCOUNT|DETAIL", &l);

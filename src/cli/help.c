@@ -20,7 +20,7 @@ static int help_all(void)
         char name[32];
 
         name_of(c, name);
-        printf("  %-16s  %s\n", name, c->summary);
+        printf("  %-19s  %s\n", name, c->summary);
     }
     puts("\n--dir DIR is the directory of a demo; -c FILE the configuration of a server, "
          "/etc/brant/brant.conf\n"

@@ -27,6 +27,10 @@ static const struct option OPTIONS[] = {
     {"--all", OPT_ALL, 0},
     {"--deep", OPT_DEEP, 0},
     {"--show", OPT_SHOW, 0},
+    {"--password-hash", OPT_HASH, offsetof(struct cli, password_hash)},
+    {"--sent-copy", OPT_SENT_COPY, offsetof(struct cli, sent_copy)},
+    {"--protocols", OPT_PROTOCOLS, offsetof(struct cli, protocols)},
+    {"--expires", OPT_EXPIRES, offsetof(struct cli, expires)},
     {"-h", OPT_HELP, 0},
     {"--help", OPT_HELP, 0},
 };

@@ -86,6 +86,16 @@ static void wrong_use_is_2_with_the_right_usage(void **state)
         {"check", "usage: brant check -c FILE"},
         {"demo --port-base 99999", "a number from 1 to 61345"},
         {"demo --port-base 0", "a number from 1 to 61345"},
+        {"account set a@b", "nothing is said to be set"},
+        {"account set a@b --sent-copy maybe", "write on or off"},
+        {"account add a@b --password-hash x --generate", "exclude each other"},
+        {"app-password add a@b phone --protocols smtp", "submission,pop3,imap"},
+        {"app-password add a@b phone --protocols ,", "submission,pop3,imap"},
+        {"app-password add a@b phone --expires soon", "write for example 90d"},
+        {"app-password add a@b phone --expires 0d", "write for example 90d"},
+        {"app-password add a@b phone --expires 2027-13-01", "write for example 90d"},
+        {"certificate add a@b laptop", "usage: brant certificate add ADDRESS NAME"},
+        {"send-as add a@b c@d --protocols pop3", "makes no sense here"},
         {"a b c d e f g h i j k l", "too many words"},
     };
     _cleanup_buf_ struct buf out;
@@ -117,6 +127,10 @@ static void refusals_are_1_with_the_reason(void **state)
     assert_int_equal(run("help config max_mesage_size", &out), 1);
     assert_true(says(&out, "did you mean max_message_size"));
     assert_int_equal(run("message /does/not/exist", &out), 1);
+    assert_int_equal(run("certificate add a@b laptop /does/not/exist", &out), 1);
+    assert_true(says(&out, "SHA-256 fingerprint"));
+    assert_int_equal(run("queue remove 12", &out), 1);
+    assert_true(says(&out, "not an id of the queue"));
 }
 
 static void options_may_stand_anywhere(void **state)
