@@ -104,7 +104,7 @@ static int added(const struct cli *cli, const struct ipc_grant_added *a, const c
     printf("%s\n", done);
     if (a->password.len) {
         snprintf(password, sizeof password, "%.*s", (int)a->password.len, (const char *)a->password.p);
-        printf("password: %s\nIt is shown this once. Spaces and hyphens in it may be left out.\n", password);
+        printf("password: %s\nIt is shown this once.\n", password);
         mem_wipe(password, sizeof password);
     }
     return CLI_DONE;
