@@ -153,7 +153,7 @@ def context(version=None, alpn=None, certificate=None, ciphers=None):
         c.use_certificate_chain_file(certificate[0])
         c.use_privatekey_file(certificate[1])
     if ciphers:
-        c.set_cipher_list(ciphers)
+        c.set_cipher_list(ciphers.encode())
     return c
 
 

@@ -541,6 +541,8 @@ def test_a_password_by_proxy_is_the_clients_failure(brantd, ports):
     """Whoever guesses through the balancer is logged by his own address."""
     log = secure.Log(brantd)
     c = proxied(ports.pop3, V1, kind=wire.Pop3)
+    c.ok("STLS")
+    c.sock = secure.TlsSocket(c.sock)
     c.ok("USER alice@brant.test")
     assert c.command("PASS wrong").startswith(b"-ERR")
     c.close()

@@ -28,12 +28,13 @@ def authority(brantd, tmp_path_factory):
 # ---- gsasl ----
 
 def gsasl(brantd, authority, mechanism, user, password, *more, version="1.3", clear=False):
-    """(content, what it printed)."""
-    tls = ["--no-starttls"] if clear else ["--starttls", f"--x509-ca-file={authority.certificate}",
+    """(content, what it printed). It uses STARTTLS, as it is offered; where it could bind to the channel it will not
+    speak a mechanism that does not, unless told so."""
+    tls = ["--no-starttls"] if clear else [f"--x509-ca-file={authority.certificate}",
                                            f"--priority=NORMAL:-VERS-ALL:+VERS-TLS{version}"]
-    done = subprocess.run([program("gsasl"), "--smtp", "--verbose", "--no-client-first" if "--no-client-first" in more else
-                           "--quiet", f"--mechanism={mechanism}", f"--authentication-id={user}", f"--password={password}", *tls,
-                           *[m for m in more if m != "--no-client-first"], "localhost", str(secure.port(brantd, "submission"))],
+    bind = [] if mechanism.endswith("PLUS") else ["--no-cb"]
+    done = subprocess.run([program("gsasl"), "--smtp", "--verbose", f"--mechanism={mechanism}", f"--authentication-id={user}",
+                           f"--password={password}", *tls, *bind, *more, "localhost", str(secure.port(brantd, "submission"))],
                           stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
     return done.returncode == 0, (done.stdout + done.stderr).decode("utf-8", "replace")
 
@@ -82,7 +83,7 @@ def test_gsasl_chooses_the_strongest_itself(brantd, authority):
     user = brantd.account()
     log = secure.Log(brantd)
     done = subprocess.run([program("gsasl"), "--smtp", "--quiet", f"--authentication-id={user}", f"--password={PASSWORD}",
-                           f"--authorization-id={user}", "--starttls", f"--x509-ca-file={authority.certificate}", "localhost",
+                           f"--authorization-id={user}", f"--x509-ca-file={authority.certificate}", "localhost",
                            str(secure.port(brantd, "submission"))], stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
     assert done.returncode == 0, done.stderr
     assert "mechanism=SCRAM-SHA-256-PLUS" in log.wait("event=login ", user)[0]
@@ -149,21 +150,22 @@ def never(brantd, authority):
 def test_nothing_is_offered_in_clear(brantd, never, service):
     """And nothing is taken: 538 (RFC 4954 6), -ERR; a password sent all the same opens nothing."""
     log = secure.Log(brantd)
-    with secure.greeted(brantd, service) as c:
-        assert offered(c) == []
-        for mechanism in MECHANISMS + ["EXTERNAL"]:
+    plain = "PLAIN " + secure.b64(secure.plain("alice@brant.test", PASSWORD))
+    for mechanism in MECHANISMS + ["EXTERNAL", plain]:  # a session ends after few errors
+        with secure.greeted(brantd, service) as c:
+            assert offered(c) == []
             good, text = secure.auth_line(c, f"AUTH {mechanism}")
             assert good is False and (text.startswith("538") or text.startswith("-ERR")), text
-        good, text = secure.auth_line(c, "AUTH PLAIN " + secure.b64(secure.plain("alice@brant.test", PASSWORD)))
-        assert good is False and (text.startswith("538") or text.startswith("-ERR")), text
-        if service == "pop3":
+            if service == "submission":
+                assert c.command("MAIL FROM:<alice@brant.test>")[0] == 530
+            else:
+                assert c.command("STAT").startswith(b"-ERR")
+    if service == "pop3":
+        with secure.greeted(brantd, service) as c:
             c.ok("CAPA")
             assert b"USER" not in [line.split(b" ")[0] for line in c.multi().split(b"\r\n")]
-            assert c.command("USER alice@brant.test").startswith(b"-ERR") or \
-                c.command(f"PASS {PASSWORD}").startswith(b"-ERR")
-            assert c.command("STAT").startswith(b"-ERR")
-        else:
-            assert c.command("MAIL FROM:<alice@brant.test>")[0] == 530
+            assert c.command("USER alice@brant.test").startswith(b"-ERR"), "before the password is said"
+            assert c.command(f"PASS {PASSWORD}").startswith(b"-ERR")
     assert log.lines("event=login ") == []
 
 
@@ -403,10 +405,12 @@ def test_exchanges_can_be_given_up_anywhere(brantd, authority, service, mechanis
             with secure.session(brantd, service) as c:
                 try:
                     said = secure.auth(c, mechanism, *steps(mechanism, user)[:at], bad, initial=False)
+                    assert said[0] is not True, (bad, at, said)
+                    good, text = secure.auth(c, mechanism, *steps(mechanism, user))
                 except Closed:
-                    continue  # too much for one line: the end is an answer as well
-                assert said[0] is not True, (bad, at, said)
-                good, text = secure.auth(c, mechanism, *steps(mechanism, user))
+                    assert len(bad) > 10000, "too much for one line: the end is an answer as well"
+                    c.close()
+                    break
                 assert good, (bad, at, text)
                 assert not secure.auth(c, mechanism, *steps(mechanism, user))[0], "nobody logs in twice"
 
@@ -440,8 +444,7 @@ def test_too_many_wrong_passwords_end_the_session(brantd, authority):
             c = secure.session(brantd, service)
             failures = 0
             try:
-                for _ in range(10):
-                    assert not secure.auth(c, "PLAIN", secure.plain(user, "wrong"))[0]
+                while not secure.auth(c, "PLAIN", secure.plain(user, "wrong"))[1].startswith("421"):
                     failures += 1
             except Closed:
                 pass

@@ -160,14 +160,14 @@ def test_commands_behind_starttls(brantd, lmtp_port, service, number, place):
         assert place == "next segment"
         assert log.wait("event=tls-failed")
         clear.c.close()
+        assert log.lines("event=login ") == []
         assert len(brantd.mailbox("bob@brant.test")) == before
-        assert log.lines("event=login ", "bob") == []
         return
     clear.nothing_was_executed()
-    check_forgotten(brantd, clear, before)
     [line] = log.wait("event=tls-plaintext-discarded")
     assert f"bytes={len(injected)}" in line
-    assert log.lines("event=login ", "service=" + service) == []
+    assert log.lines("event=login ") == []
+    check_forgotten(brantd, clear, before)
     clear.c.close()
 
 
@@ -339,7 +339,7 @@ def test_old_versions_are_refused(brantd, service, old):
     c = SSL.Context(SSL.TLS_METHOD)
     c.set_min_proto_version(old)
     c.set_max_proto_version(old)
-    c.set_cipher_list("ALL:@SECLEVEL=0")
+    c.set_cipher_list(b"ALL:@SECLEVEL=0")
     with socket.create_connection(("127.0.0.1", secure.port(brantd, service)), timeout=10) as s:
         tls = SSL.Connection(c, s)
         s.setblocking(True)
@@ -426,7 +426,7 @@ def test_certificates_by_name_and_reload(brantd, authority):
 def broken(authority, how):
     """A pair whose key file is no use."""
     chain, key = authority.issue(["broken.example"])
-    path = authority.path(f"broken-{how}.key")
+    path = authority.path(f"broken-{how.replace(' ', '-')}.key")
     if how == "missing":
         return chain, path
     with open(key) as f:
@@ -534,16 +534,17 @@ def test_key_updates(brantd):
     process = subprocess.Popen(["openssl", "s_client", "-connect", f"127.0.0.1:{secure.port(brantd, 'submissions')}", "-tls1_3", "-crlf"],
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
-        for line in [b"EHLO client.example\n"] + [b"K\n", b"k\n"] * 30 + [b"HELP\n", b"QUIT\n"]:
+        for line in [b"EHLO client.example\n"] + [b"K\n", b"k\n"] * 30 + [b"NOOP\n"]:
             process.stdin.write(line)
             process.stdin.flush()
             time.sleep(0.02)
+        time.sleep(0.5)
         said = process.communicate(timeout=20)[0]
     finally:
         process.kill()
         process.wait()
-    assert b"KEYUPDATE" in said
-    assert b"\n221 " in said, said[-2000:]
+    assert said.count(b"KEYUPDATE") > 50
+    assert b"\n250 2.0.0" in said[said.rindex(b"KEYUPDATE"):], said[-2000:]
 
 
 # ---- truncation ----
@@ -644,8 +645,10 @@ def test_garbage_instead_of_records(brantd):
             tcp.settimeout(10)
             while tcp.recv(65536):
                 pass
-        except (BrokenPipeError, ConnectionResetError):
-            pass
+        except (TimeoutError, socket.timeout):
+            pytest.fail(f"the connection was kept, kind {kind % 5}")
+        except OSError:
+            pass  # it had ended before everything was sent
         c.close()
 
 
@@ -820,7 +823,7 @@ def test_a_flood_of_handshakes_from_one_source(brantd):
     assert total > 300
     assert failed <= total // 100
     assert wait < 5
-    for role in ("brant-smtp", "brant-signer", "brant-store", "brant"):
+    for role in ("brant-smtp", "brant-signer", "brant-store"):
         assert after[role] - first[role] < 4 << 20, f"{role} grew from {first[role]} to {after[role]}"
 
 

@@ -135,8 +135,9 @@ static bool sum_matches(void *context, const struct app_password *app)
     return CRYPTO_memcmp(context, app->sum, sizeof app->sum) == 0;
 }
 
-/* What needs no hashing thread: a password known to be right, and app passwords. They are neither throttled
- * nor counted: both can only be told from right ones by who knows them. True: the login has ended. */
+/* What needs no hashing thread: a password known to be right, and app passwords. Neither is counted. A known one
+ * is compared only where a password may be checked now, or it could be guessed without limit for as long as it is
+ * remembered; nobody guesses an app password. True: the login has ended. */
 static bool quick(struct server *sv, struct login *l, const struct store_account_info *info,
                   struct span password)
 {
@@ -144,7 +145,8 @@ static bool quick(struct server *sv, struct login *l, const struct store_account
     uint8_t sum[32];
     if (l->doomed || password.len == 0)
         return false;
-    if (passwords_known(sv->passwords, l->account, password, verifier, server_now_ms(sv))) {
+    if (throttle_look(&sv->throttle, &l->try, server_now_ms(sv)) == THROTTLE_GO &&
+        passwords_known(sv->passwords, l->account, password, verifier, server_now_ms(sv))) {
         succeed(sv, l);
         return true;
     }
