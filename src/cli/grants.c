@@ -12,7 +12,8 @@
 #include "base/mem.h"
 #include "cli/listing.h"
 
-enum { DAY_S = 86400, DAYS_MAX = 36500 };
+enum { DAY_S = 86400 };
+static const uint64_t SECONDS_MAX = 36500ull * DAY_S;
 
 /* ---- the options
  * ------------------------------------------------------------------------------------------- */
@@ -56,8 +57,7 @@ static bool parse_span_of_time(struct span text, uint64_t *ret_s)
 
     for (size_t i = 0; text.len > 1 && i < sizeof units / sizeof *units; i++)
         if (text.p[text.len - 1] == (uint8_t)units[i].unit &&
-            span_to_u64(span_sub(text, 0, text.len - 1), DAYS_MAX * (uint64_t)DAY_S / units[i].seconds, &n) ==
-                BRANT_OK &&
+            span_to_u64(span_sub(text, 0, text.len - 1), SECONDS_MAX / units[i].seconds, &n) == BRANT_OK &&
             n > 0) {
             *ret_s = n * units[i].seconds;
             return true;

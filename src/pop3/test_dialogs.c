@@ -576,7 +576,7 @@ static void check_end(const struct play *p, const char *how)
 /* This step is sent without waiting for what the one before it is answered. */
 static bool pipelined(const struct dialog *d, size_t i)
 {
-    return i > 0 && d->steps[i].type == SEND && d->steps[i - 1].type == SEND;
+    return i > 0 && i < d->step_count && d->steps[i].type == SEND && d->steps[i - 1].type == SEND;
 }
 
 static void play_in_step(struct dialog *d, size_t output_bytes_max)

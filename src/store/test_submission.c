@@ -179,7 +179,7 @@ static void listing(void **state)
     struct store_queue_row rows[8];
     struct arena arena;
     char address[32];
-    size_t count, seen = 0;
+    size_t count = 0, seen = 0;
 
     for (int i = 0; i < 30; i++) {
         (void)snprintf(address, sizeof address, "u%d@%s.test", i, i % 3 ? "far" : "near");

@@ -48,7 +48,7 @@ def compare(*how):
         assert found == wanted, set(found) ^ set(wanted)
     kinds = {kind: sum(line.startswith(kind) for line in wanted) for kind in ("account", "message", "queue")}
     assert all(kinds.values()) and len(wanted) > 50
-    print(kinds, sorted(versions))
+    print(len(wanted), "records", kinds, sorted(versions))
     return versions
 
 
