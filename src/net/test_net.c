@@ -8,11 +8,14 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -551,6 +554,71 @@ static void test_pump_lost(void **state)
     close_scene(&s);
 }
 
+/* --- Unix sockets ------------------------------------------------------------------------------------------
+ */
+
+static struct net_accepted seen;
+
+static void local_accepted(void *context, const struct net_accepted *a)
+{
+    (void)context;
+    seen = *a;
+    close(a->fd);
+    net_loop_stop(&loop);
+}
+
+static struct net_accepted accept_local(uint32_t trusted_uid, uint32_t trusted_gid)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX}; /* the kernel finds a name */
+    socklen_t len = sizeof at;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at.sun_family), 0);
+    assert_int_equal(listen(fd, 10), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    const struct net_listener_conf conf = {
+        .fd = fd, .accepted = local_accepted, .trusted_uid = trusted_uid, .trusted_gid = trusted_gid};
+    struct net_listener *l = net_listener_new(&loop, &conf);
+    int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(client, (struct sockaddr *)&at, len), 0);
+    seen = (struct net_accepted){.fd = -1};
+    run_loop();
+    net_listener_free(l);
+    close(client);
+    return seen;
+}
+
+static void test_local_peers(void **state)
+{
+    (void)state;
+    bool root = geteuid() == 0;
+    struct net_accepted a = accept_local(UINT32_MAX, UINT32_MAX);
+    assert_true(a.is_local && a.uid == geteuid() && a.gid == getegid() && a.pid == getpid());
+    assert_true(a.peer.family == IP_NONE && a.local.family == IP_NONE);
+    assert_int_equal(a.is_trusted, root);
+    assert_true(accept_local(geteuid(), UINT32_MAX).is_trusted);
+    assert_true(accept_local(UINT32_MAX, getegid()).is_trusted);
+    assert_int_equal(accept_local(geteuid() + 1, getegid() + 12345).is_trusted, root);
+    if (!root)
+        return;
+    /* Somebody else, alone and as one of the group. */
+    pid_t pid = fork();
+    if (pid == 0) {
+        gid_t group = 54321;
+        if (setgroups(1, &group) < 0 || setresgid(12345, 12345, 12345) < 0 ||
+            setresuid(12345, 12345, 12345) < 0)
+            _exit(1);
+        bool right =
+            !accept_local(UINT32_MAX, UINT32_MAX).is_trusted && accept_local(12345, UINT32_MAX).is_trusted &&
+            accept_local(UINT32_MAX, 54321).is_trusted && !accept_local(UINT32_MAX, 54322).is_trusted &&
+            accept_local(UINT32_MAX, 12345).is_trusted;
+        _exit(right ? 0 : 2);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) &&
+                WEXITSTATUS(status) <= 1); /* 1: root, but not allowed to be anybody else */
+}
+
 static int open_all(void **state)
 {
     (void)state;
@@ -579,6 +647,7 @@ int main(void)
         cmocka_unit_test(test_pump_timeout),
         cmocka_unit_test(test_pump_stalled),
         cmocka_unit_test(test_pump_lost),
+        cmocka_unit_test(test_local_peers),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

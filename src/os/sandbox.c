@@ -295,8 +295,14 @@ static void prove_capabilities(struct ladder *l)
 
 static void prove_no_new_privs(struct ladder *l)
 {
-    if (open_now(l, SANDBOX_NO_NEW_PRIVS))
-        prove(l, SANDBOX_NO_NEW_PRIVS, prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1, "the kernel confirms it");
+    if (!open_now(l, SANDBOX_NO_NEW_PRIVS))
+        return;
+    bool secrets = has(l, SANDBOX_KEEPS_SECRETS) && !test_build;
+    bool confirmed =
+        prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 && (!secrets || prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0);
+    prove(l, SANDBOX_NO_NEW_PRIVS, confirmed,
+          secrets ? "the kernel confirms it, and that nobody may read this memory"
+                  : "the kernel confirms it");
 }
 
 static void prove_landlock(struct ladder *l)

@@ -113,12 +113,29 @@ static int load_one(struct keys *k, size_t n, struct pair **ret)
     return complain(both, why);
 }
 
+static void log_time(const struct pair *p, int64_t now_s)
+{
+    int64_t left_s = pair_expires_s(p) - now_s;
+    if (left_s < 0)
+        log_event(LOG_ERROR, "certificate-expired", LOG_STR("name", pair_name(p)),
+                  LOG_I64("days_ago", -left_s / DAY_S), LOG_STR("remedy", "renew it and send SIGHUP"));
+    else if (left_s < (int64_t)WARN_DAYS * DAY_S)
+        log_event(LOG_WARNING, "certificate-ends", LOG_STR("name", pair_name(p)),
+                  LOG_I64("days_left", left_s / DAY_S), LOG_STR("remedy", "renew it and send SIGHUP"));
+    if (pair_begins_s(p) > now_s)
+        log_event(LOG_WARNING, "certificate-not-yet-good", LOG_STR("name", pair_name(p)),
+                  LOG_I64("seconds", pair_begins_s(p) - now_s),
+                  LOG_STR("remedy", "look at the machine's clock"));
+}
+
 static void log_pair(const struct pair *p, int64_t now_s)
 {
-    int64_t days = (pair_expires_s(p) - now_s) / DAY_S;
-    log_event(days < WARN_DAYS ? LOG_WARNING : LOG_INFO,
-              days < WARN_DAYS ? "certificate-ends" : "certificate", LOG_STR("name", pair_name(p)),
-              LOG_HEX("key", pair_id(p)), LOG_I64("days_left", days));
+    log_event(LOG_INFO, "certificate", LOG_STR("name", pair_name(p)), LOG_HEX("key", pair_id(p)),
+              LOG_I64("days_left", (pair_expires_s(p) - now_s) / DAY_S));
+    log_time(p, now_s);
+    if (pair_is_disordered(p))
+        log_event(LOG_WARNING, "certificate-chain-disordered", LOG_STR("name", pair_name(p)),
+                  LOG_STR("remedy", "in the file each certificate stands before the one of its issuer"));
 }
 
 int keys_load(struct keys *k, const char *host, int64_t now_s)
@@ -151,7 +168,7 @@ int keys_load(struct keys *k, const char *host, int64_t now_s)
 bool keys_check_time(struct keys *k, const char *host, int64_t now_s)
 {
     struct pair *renewed;
-    if (k->own && k->count == 1 && pair_expires_s(k->list[0]) - now_s <= (int64_t)OWN_RENEW_DAYS * DAY_S &&
+    if (k->own && k->count == 1 && !own_is_in_time(k->list[0], now_s) &&
         own_load(host, now_s, &renewed) == BRANT_OK) {
         pair_free(k->list[0]);
         k->list[0] = renewed;
@@ -159,8 +176,7 @@ bool keys_check_time(struct keys *k, const char *host, int64_t now_s)
         return true;
     }
     for (size_t n = 0; n < k->count; n++)
-        if (pair_expires_s(k->list[n]) - now_s < (int64_t)WARN_DAYS * DAY_S)
-            log_pair(k->list[n], now_s);
+        log_time(k->list[n], now_s);
     return false;
 }
 

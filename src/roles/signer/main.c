@@ -6,9 +6,9 @@
  *                    directory), no network, no threads
  *   who may ask      roles of ipc/messages.h's table, on a channel for calls (SIGN); on a channel for events
  *                    nobody may say anything
- *   how much         a role waits for each answer, so one question is under way; beyond CALLS_MAX it is at
- * fault. Each turn of the loop every caller that waits gets one answer: nobody can starve another secrets
- * private keys, in OpenSSL's memory; overwritten when they are replaced */
+ *   how much         one question at a time, in turn: roles/signer/calls.h
+ *   what for         signatures in the form that TLS makes them; nothing is decrypted
+ *   secrets          private keys, in OpenSSL's memory; overwritten when they are replaced */
 #include <openssl/crypto.h>
 #include <stdlib.h>
 
@@ -17,36 +17,23 @@
 #include "log/log.h"
 #include "os/clock.h"
 #include "roles/common/role.h"
+#include "roles/signer/calls.h"
 #include "roles/signer/keys.h"
 
-enum { CALLS_MAX = 8, DAY_MS = 86400 * 1000 };
-
-struct call {
-    uint32_t tag;
-    uint8_t kind;
-    uint8_t key_id[IPC_KEY_ID_BYTES];
-    size_t key_id_len, data_len;
-    uint8_t data[IPC_SIGN_DATA_MAX];
-};
-
-/* A channel for calls. */
-struct caller {
-    struct signer *signer;
-    struct caller *next, **link;
-    struct net_channel *channel;
-    struct call calls[CALLS_MAX];
-    size_t first, count;
+enum {
+    DAY_MS = 86400 * 1000,
+    FIRST_CHECK_MS = 300 * 1000, /* the clock may have been set only after we were started */
+    EVENTS_MAX = 128
 };
 
 struct signer {
     struct role *role;
     struct keys keys;
     bool started;
-    struct caller *callers;
-    struct net_channel *listeners[64]; /* channels for events */
-    size_t listener_count;
-    struct net_timer *turn, *daily;
-    uint64_t signatures, refused;
+    struct calls *calls;
+    struct net_channel *events[EVENTS_MAX]; /* channels to the roles that speak TLS */
+    size_t event_count;
+    struct net_timer *daily;
 };
 
 static struct signer *signer_of(struct role *r)
@@ -74,8 +61,8 @@ static void tell_certificates(struct signer *s, struct net_channel *c)
 
 static void tell_everybody(struct signer *s)
 {
-    for (size_t n = 0; n < s->listener_count; n++)
-        tell_certificates(s, s->listeners[n]);
+    for (size_t n = 0; n < s->event_count; n++)
+        tell_certificates(s, s->events[n]);
 }
 
 static int load(struct signer *s)
@@ -113,99 +100,14 @@ static void key_file(struct role *r, const struct ipc_key_file *m, int fd)
         load(s);
 }
 
-/* ---- signing ----------------------------------------------------------------------------------------------
- */
-
-static void caller_free(struct caller *c)
+static void accuse(void *context, enum ipc_role peer, uint32_t instance, const char *text)
 {
-    *c->link = c->next;
-    if (c->next)
-        c->next->link = c->link;
-    net_channel_free(c->channel);
-    mem_wipe(c->calls, sizeof c->calls);
-    free(c);
+    role_accuse(context, peer, instance, text);
 }
-
-static void answer(struct caller *c, const struct call *call)
-{
-    struct signer *s = c->signer;
-    struct buf _cleanup_buf_ signature;
-    buf_init(&signature, IPC_SIGN_DATA_MAX);
-    struct pair *p = keys_find(&s->keys, span_make(call->key_id, call->key_id_len));
-    int rc =
-        p ? pair_sign(p, (enum ipc_sign_kind)call->kind, span_make(call->data, call->data_len), &signature)
-          : BRANT_ENOTFOUND;
-    struct ipc_message m = {.type = IPC_TYPE_SIGNED, .tag = call->tag};
-    m.signed_data.status = rc == BRANT_OK ? IPC_OK : p ? IPC_REFUSED : IPC_NOT_FOUND;
-    m.signed_data.signature = buf_span(&signature);
-    net_channel_send(c->channel, &m);
-    s->signatures += rc == BRANT_OK;
-    s->refused += rc != BRANT_OK;
-}
-
-/* One answer for each caller that waits. */
-static void turn(void *arg)
-{
-    struct signer *s = arg;
-    bool more = false;
-    for (struct caller *c = s->callers; c; c = c->next) {
-        if (c->count == 0)
-            continue;
-        answer(c, &c->calls[c->first]);
-        c->first = (c->first + 1) % CALLS_MAX;
-        c->count--;
-        more = more || c->count > 0;
-    }
-    if (more)
-        net_timer_set(s->turn, 0);
-}
-
-static void on_call(void *context, struct net_channel *channel, const struct ipc_message *m)
-{
-    struct caller *c = context;
-    if (m->type != IPC_TYPE_SIGN || c->count == CALLS_MAX) {
-        net_channel_fault(channel,
-                          m->type != IPC_TYPE_SIGN ? "not a call" : "more calls than anybody waits for");
-        return;
-    }
-    struct call *call = &c->calls[(c->first + c->count++) % CALLS_MAX];
-    call->tag = m->tag;
-    call->kind = m->sign.kind;
-    call->key_id_len = m->sign.key_id.len;
-    call->data_len = m->sign.data.len;
-    memcpy(call->key_id, m->sign.key_id.p, m->sign.key_id.len);
-    memcpy(call->data, m->sign.data.p, m->sign.data.len);
-    net_timer_set(c->signer->turn, 0);
-}
-
-static void on_call_ended(void *context, struct net_channel *channel, enum net_channel_end end,
-                          const char *text)
-{
-    struct caller *c = context;
-    if (end == NET_CHANNEL_FAULT)
-        role_accuse(c->signer->role, net_channel_peer_role(channel), net_channel_peer_instance(channel),
-                    text);
-    caller_free(c);
-}
-
-static const struct net_channel_ops call_ops = {.message = on_call, .ended = on_call_ended};
 
 static void call_channel(struct role *r, enum ipc_role peer, uint32_t instance, int fd)
 {
-    struct signer *s = signer_of(r);
-    for (struct caller *c = s->callers; c; c = c->next)
-        if (net_channel_peer_role(c->channel) == peer && net_channel_peer_instance(c->channel) == instance) {
-            caller_free(c); /* it has died, and this is its successor's */
-            break;
-        }
-    struct caller *c = mem_zalloc(sizeof *c);
-    c->signer = s;
-    c->next = s->callers;
-    c->link = &s->callers;
-    if (c->next)
-        c->next->link = &c->next;
-    s->callers = c;
-    c->channel = net_channel_new(role_loop(r), fd, IPC_ROLE_SIGNER, peer, instance, &call_ops, c);
+    calls_add(signer_of(r)->calls, peer, instance, fd);
 }
 
 /* ---- the role
@@ -223,9 +125,9 @@ static int start(struct role *r)
 {
     struct signer *s = signer_of(r);
     s->role = r;
-    s->turn = net_timer_new(role_loop(r), turn, s);
+    s->calls = calls_new(role_loop(r), &s->keys, accuse, r);
     s->daily = net_timer_new(role_loop(r), daily, s);
-    net_timer_set(s->daily, DAY_MS);
+    net_timer_set(s->daily, FIRST_CHECK_MS);
     s->started = true;
     return load(s) == BRANT_OK ? 0 : 1;
 }
@@ -233,17 +135,17 @@ static int start(struct role *r)
 static void channel_up(struct role *r, struct net_channel *c)
 {
     struct signer *s = signer_of(r);
-    if (s->listener_count < sizeof s->listeners / sizeof *s->listeners)
-        s->listeners[s->listener_count++] = c;
+    if (s->event_count < sizeof s->events / sizeof *s->events)
+        s->events[s->event_count++] = c;
     tell_certificates(s, c);
 }
 
 static void channel_down(struct role *r, struct net_channel *c)
 {
     struct signer *s = signer_of(r);
-    for (size_t n = 0; n < s->listener_count; n++)
-        if (s->listeners[n] == c) {
-            s->listeners[n] = s->listeners[--s->listener_count];
+    for (size_t n = 0; n < s->event_count; n++)
+        if (s->events[n] == c) {
+            s->events[n] = s->events[--s->event_count];
             return;
         }
 }
@@ -264,18 +166,18 @@ static void drain(struct role *r, uint32_t deadline_ms)
 static void status(struct role *r, struct role_status *out)
 {
     const struct signer *s = signer_of(r);
+    struct calls_stats stats = calls_stats(s->calls);
     role_status_add_u64(out, "keys", s->keys.count);
     role_status_add_u64(out, "keys_generation", s->keys.generation);
-    role_status_add_u64(out, "signatures", s->signatures);
-    role_status_add_u64(out, "refused", s->refused);
+    role_status_add_u64(out, "callers", stats.callers);
+    role_status_add_u64(out, "signatures", stats.signatures);
+    role_status_add_u64(out, "refused", stats.refused);
 }
 
 static void stop(struct role *r)
 {
     struct signer *s = signer_of(r);
-    while (s->callers)
-        caller_free(s->callers);
-    net_timer_free(s->turn);
+    calls_free(s->calls);
     net_timer_free(s->daily);
     keys_done(&s->keys);
 }

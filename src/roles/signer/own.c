@@ -55,8 +55,14 @@ static int complain(const char *file, int rc)
 static int load_key(struct os_fs *fs, struct buf *key)
 {
     int rc = read_whole(fs, "tls.key", key);
-    if (rc == BRANT_OK)
+    if (rc == BRANT_OK && pair_key_is_usable(buf_span(key)))
         return rc;
+    if (rc == BRANT_OK) { /* never replaced by itself: clients and DNS records may rely on it */
+        log_event(LOG_ERROR, "own-key-failed", LOG_STR("file", "tls.key"),
+                  LOG_STR("reason", "it holds no key that can be used"),
+                  LOG_STR("remedy", "restore it, or remove it from keys_dir: then a new one is made"));
+        return BRANT_EIO;
+    }
     if (rc != BRANT_ENOTFOUND)
         return complain("tls.key", rc);
     rc = pair_make_key(key);
@@ -68,6 +74,11 @@ static int load_key(struct os_fs *fs, struct buf *key)
     return BRANT_OK;
 }
 
+bool own_is_in_time(const struct pair *p, int64_t now_s)
+{
+    return pair_begins_s(p) <= now_s && pair_expires_s(p) - now_s > (int64_t)OWN_RENEW_DAYS * DAY_S;
+}
+
 static bool is_good(struct os_fs *fs, struct span key, const char *host, int64_t now_s, struct pair **ret)
 {
     char why[PAIR_WHY_MAX];
@@ -75,7 +86,7 @@ static bool is_good(struct os_fs *fs, struct span key, const char *host, int64_t
     buf_init(&chain, FILE_BYTES_MAX);
     if (read_whole(fs, "tls.crt", &chain) < 0 || pair_load(buf_span(&chain), key, ret, why) < 0)
         return false;
-    if (pair_names(*ret, host) && pair_expires_s(*ret) - now_s > (int64_t)OWN_RENEW_DAYS * DAY_S)
+    if (pair_names(*ret, host) && own_is_in_time(*ret, now_s))
         return true;
     pair_free(*ret);
     return false;

@@ -11,6 +11,9 @@ enum {
     OWN_RENEW_DAYS = 30, /* it is renewed when less is left */
 };
 
+/* It is good now, and for a while. */
+bool own_is_in_time(const struct pair *p, int64_t now_s);
+
 /* Loads what is there, makes what is missing or out of date; all durable before it is used. BRANT_EIO:
  * logged. */
 int own_load(const char *host, int64_t now_s, struct pair **ret);

@@ -12,7 +12,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-enum { RSA_BITS_MIN = 2048, RSA_BITS_MAX = 8192, DIGEST_BYTES_MAX = 64, NAME_BYTES = 256 };
+enum { RSA_BITS_MIN = 2048, RSA_BITS_MAX = 8192, NAME_BYTES = 256 };
 
 struct pair {
     EVP_PKEY *key;
@@ -20,7 +20,8 @@ struct pair {
     struct buf chain;
     uint8_t id[IPC_KEY_ID_BYTES];
     char name[NAME_BYTES];
-    int64_t expires_s;
+    int64_t begins_s, expires_s;
+    bool disordered;
 };
 
 static int refuse(char why[PAIR_WHY_MAX], const char *text)
@@ -55,6 +56,16 @@ int64_t pair_expires_s(const struct pair *p)
     return p->expires_s;
 }
 
+int64_t pair_begins_s(const struct pair *p)
+{
+    return p->begins_s;
+}
+
+bool pair_is_disordered(const struct pair *p)
+{
+    return p->disordered;
+}
+
 const char *pair_name(const struct pair *p)
 {
     return p->name;
@@ -77,12 +88,18 @@ static int no_passphrase(char *text, int size, int writing, void *asked)
     return -1;
 }
 
+static BIO *reader_of(struct span text)
+{
+    BIO *b = BIO_new_mem_buf(text.len > 0 ? (const void *)text.p : "", (int)text.len);
+    if (!b)
+        abort(); /* out of memory */
+    return b;
+}
+
 static int read_key(struct pair *p, struct span pem, char why[PAIR_WHY_MAX])
 {
     bool asked = false;
-    BIO *text = BIO_new_mem_buf(pem.p, (int)pem.len);
-    if (!text)
-        abort(); /* out of memory */
+    BIO *text = reader_of(pem);
     p->key = PEM_read_bio_PrivateKey(text, NULL, no_passphrase, &asked);
     BIO_free(text);
     if (!p->key && asked)
@@ -110,6 +127,15 @@ static int check_kind(const struct pair *p, char why[PAIR_WHY_MAX])
     }
 }
 
+bool pair_key_is_usable(struct span key)
+{
+    struct pair p = {.key = NULL};
+    char why[PAIR_WHY_MAX];
+    bool usable = read_key(&p, key, why) == BRANT_OK && check_kind(&p, why) == BRANT_OK;
+    EVP_PKEY_free(p.key);
+    return usable;
+}
+
 static void write_certificate(X509 *x, struct buf *out)
 {
     char *text = NULL;
@@ -123,16 +149,19 @@ static void write_certificate(X509 *x, struct buf *out)
 
 static int read_chain(struct pair *p, struct span pem, char why[PAIR_WHY_MAX])
 {
-    BIO *text = BIO_new_mem_buf(pem.p, (int)pem.len);
-    if (!text)
-        abort(); /* out of memory */
+    BIO *text = reader_of(pem);
+    X509 *before = NULL;
     for (X509 *x; (x = PEM_read_bio_X509(text, NULL, NULL, NULL)) != NULL;) {
-        write_certificate(x, &p->chain);
-        if (p->leaf)
-            X509_free(x);
-        else
-            p->leaf = x;
+        write_certificate(x, &p->chain); /* nothing else: some keep the key in the same file */
+        if (before && X509_NAME_cmp(X509_get_issuer_name(before), X509_get_subject_name(x)) != 0)
+            p->disordered = true;
+        if (before && before != p->leaf)
+            X509_free(before);
+        p->leaf = p->leaf ? p->leaf : x;
+        before = x;
     }
+    if (before != p->leaf)
+        X509_free(before);
     BIO_free(text);
     ERR_clear_error(); /* the end of the text is an error to PEM_read */
     if (!p->leaf)
@@ -152,6 +181,15 @@ static void read_name(struct pair *p)
     GENERAL_NAMES_free(names);
 }
 
+static int read_time(const ASN1_TIME *t, int64_t *ret)
+{
+    struct tm tm;
+    if (ASN1_TIME_to_tm(t, &tm) != 1)
+        return BRANT_ESYNTAX;
+    *ret = timegm(&tm);
+    return BRANT_OK;
+}
+
 static int read_facts(struct pair *p)
 {
     unsigned char *der = NULL;
@@ -159,10 +197,9 @@ static int read_facts(struct pair *p)
     int der_len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(p->leaf), &der);
     int ok = der_len > 0 && EVP_Digest(der, (size_t)der_len, p->id, &len, EVP_sha256(), NULL) == 1;
     OPENSSL_free(der);
-    struct tm end;
-    if (!ok || ASN1_TIME_to_tm(X509_get0_notAfter(p->leaf), &end) != 1)
+    if (!ok || read_time(X509_get0_notBefore(p->leaf), &p->begins_s) < 0 ||
+        read_time(X509_get0_notAfter(p->leaf), &p->expires_s) < 0)
         return BRANT_ESYNTAX;
-    p->expires_s = timegm(&end);
     read_name(p);
     return BRANT_OK;
 }
@@ -190,17 +227,38 @@ int pair_load(struct span chain, struct span key, struct pair **ret, char why[PA
 /* ---- signing ----------------------------------------------------------------------------------------------
  */
 
+static bool is_digest(size_t len) /* SHA-256, SHA-384, SHA-512 */
+{
+    return len == 32 || len == 48 || len == 64;
+}
+
+/* RFC 8017 9.2: what PKCS #1 signs is a DigestInfo: an algorithm, and the digest. */
+static bool is_digest_info(struct span data)
+{
+    static const char algorithm[] = "\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02";
+    static const uint8_t lengths[] = {0, 32, 48, 64}; /* by the number behind it */
+    enum { ALGORITHM = sizeof algorithm - 1, HEAD = 2 + ALGORITHM + 5 };
+    if (data.len <= HEAD || !is_digest(data.len - HEAD))
+        return false;
+    const uint8_t *p = data.p + 2 + ALGORITHM;
+    return data.p[0] == 0x30 && data.p[1] == data.len - 2 && memcmp(data.p + 2, algorithm, ALGORITHM) == 0 &&
+           p[0] >= 1 && p[0] <= 3 && lengths[p[0]] == data.len - HEAD && p[1] == 0x05 && p[2] == 0x00 &&
+           p[3] == 0x04 && p[4] == data.len - HEAD;
+}
+
+/* Only what TLS signs: an asker that was broken into gets signatures, and nothing decrypted. */
 static bool fits(const struct pair *p, enum ipc_sign_kind kind, struct span data)
 {
     bool rsa = EVP_PKEY_get_base_id(p->key) == EVP_PKEY_RSA;
-    size_t size = (size_t)EVP_PKEY_get_size(p->key);
     switch (kind) {
     case IPC_SIGN_ECDSA:
-        return !rsa && data.len > 0 && data.len <= DIGEST_BYTES_MAX;
+        return !rsa && is_digest(data.len);
     case IPC_SIGN_RSA_PKCS1:
-        return rsa && data.len > 0 && data.len + RSA_PKCS1_PADDING_SIZE <= size;
+        return rsa && is_digest_info(data);
+    case IPC_SIGN_RSA_NONE: /* RFC 8017 9.1.1: a block made by PSS ends so */
+        return rsa && data.len == (size_t)EVP_PKEY_get_size(p->key) && data.p[data.len - 1] == 0xbc;
     default:
-        return rsa && data.len == size;
+        return false;
     }
 }
 
@@ -293,8 +351,8 @@ static bool fill(X509 *x, EVP_PKEY *key, const char *host, int64_t now_s, int da
 int pair_make_certificate(struct span key_pem, const char *host, int64_t now_s, int days, struct buf *out)
 {
     bool asked = false;
-    BIO *text = BIO_new_mem_buf(key_pem.p, (int)key_pem.len);
-    EVP_PKEY *key = text ? PEM_read_bio_PrivateKey(text, NULL, no_passphrase, &asked) : NULL;
+    BIO *text = reader_of(key_pem);
+    EVP_PKEY *key = PEM_read_bio_PrivateKey(text, NULL, no_passphrase, &asked);
     X509 *x = X509_new();
     int rc = BRANT_EIO;
     if (key && x && fill(x, key, host, now_s, days)) {

@@ -10,7 +10,7 @@
 #include "os/spawn.h"
 
 enum {
-    SUP_INSTANCES_MAX = 64,
+    SUP_INSTANCES_MAX = 96, /* the store, the signer, and what conf/keys.h allows of the others */
     SUP_LISTENERS_MAX = 64,
     SUP_CLIENTS_MAX = 16,
     SUP_QUEUE_MAX = 256, /* packets waiting for one role */

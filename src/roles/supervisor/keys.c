@@ -28,7 +28,7 @@ static int complain(const struct supervisor *s, const char *path, const char *wh
 }
 
 /* A plain file: a device or a pipe would never end. */
-static int open_file(const struct supervisor *s, const char *path, int *ret)
+static int open_file(const struct supervisor *s, enum ipc_key_file_kind kind, const char *path, int *ret)
 {
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -38,6 +38,9 @@ static int open_file(const struct supervisor *s, const char *path, int *ret)
         close(fd);
         return complain(s, path, "is not a file");
     }
+    if (kind == IPC_KEY_FILE_KEY && (st.st_mode & S_IROTH))
+        log_event(LOG_WARNING, "key-file-for-everybody", LOG_STR("file", path),
+                  LOG_STR("remedy", "chmod o-rwx; everybody on this machine can read the key"));
     *ret = fd;
     return BRANT_OK;
 }
@@ -50,9 +53,9 @@ int sup_key_files_open(const struct supervisor *s, const struct conf *conf, stru
         const struct conf_certificate *c = &conf->tls_certificate.list[n];
         k.fds[n][IPC_KEY_FILE_CHAIN] = k.fds[n][IPC_KEY_FILE_KEY] = -1;
         k.count++;
-        rc = open_file(s, c->chain, &k.fds[n][IPC_KEY_FILE_CHAIN]);
+        rc = open_file(s, IPC_KEY_FILE_CHAIN, c->chain, &k.fds[n][IPC_KEY_FILE_CHAIN]);
         if (rc == BRANT_OK)
-            rc = open_file(s, c->key, &k.fds[n][IPC_KEY_FILE_KEY]);
+            rc = open_file(s, IPC_KEY_FILE_KEY, c->key, &k.fds[n][IPC_KEY_FILE_KEY]);
     }
     if (rc < 0)
         sup_key_files_close(&k);
@@ -69,7 +72,6 @@ static void send_one(struct sup_instance *signer, size_t number, enum ipc_key_fi
     m.key_file.number = (uint32_t)number;
     m.key_file.kind = (uint8_t)kind;
     m.key_file.path = span_sub(span_str(path), 0, 255);
-    (void)lseek(fd, 0, SEEK_SET); /* the descriptor is shared: an earlier signer has read it to its end */
     sup_instance_send(signer, &m, fd);
 }
 

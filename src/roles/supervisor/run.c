@@ -204,24 +204,23 @@ void sup_check_ready(struct supervisor *s)
         s->on_ready(s);
 }
 
-/* Edges first; the store when no edge is left that could ask it anything. */
+/* Edges first; the store and the signer when no edge is left that could ask them anything. */
 void sup_check_stopped(struct supervisor *s)
 {
-    bool edges = false, store = false, draining = false;
+    bool edges = false, others = false, draining = false;
     for (size_t n = 0; n < s->instance_count; n++) {
         const struct sup_instance *i = &s->instances[n];
         if (!sup_instance_alive(i))
             continue;
-        if (i->kind->role == IPC_ROLE_STORE) {
-            store = true;
-            draining = i->state == SUP_STOPPING;
-        } else
-            edges = true;
+        edges = edges || i->kind->services != 0;
+        others = others || i->kind->services == 0;
+        draining = draining || (i->kind->services == 0 && i->state == SUP_STOPPING);
     }
-    if (!edges && !store)
+    if (!edges && !others)
         net_loop_stop(&s->loop);
     else if (!edges && !draining) {
-        sup_instance_drain(sup_find(s, IPC_ROLE_STORE, 1), STOP_STORE_MS);
+        for (size_t n = 0; n < s->instance_count; n++)
+            sup_instance_drain(&s->instances[n], STOP_STORE_MS);
         net_timer_set(s->stop_timer, STOP_STORE_MS + STOP_GRACE_MS);
     }
 }
@@ -246,7 +245,7 @@ void sup_stop(struct supervisor *s, bool failed)
     sup_listen_close_all(s);
     uint64_t drain_ms = s->conf.drain_time_ms < STOP_EDGES_MS ? s->conf.drain_time_ms : STOP_EDGES_MS;
     for (size_t n = 0; n < s->instance_count; n++)
-        if (s->instances[n].kind->role != IPC_ROLE_STORE)
+        if (s->instances[n].kind->services != 0)
             sup_instance_drain(&s->instances[n], (uint32_t)drain_ms);
     net_timer_set(s->stop_timer, drain_ms + STOP_GRACE_MS);
     sup_check_stopped(s);
