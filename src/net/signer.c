@@ -81,14 +81,15 @@ static int wait_for(struct net_signer *s, short events, uint64_t deadline_ms)
 {
     for (;;) {
         uint64_t now_ms = os_clock_mono_ms();
-        if (now_ms >= deadline_ms)
-            return lose(s, true, "no answer in time");
+        bool late = now_ms >= deadline_ms;
         struct pollfd ready = {.fd = s->fd, .events = events};
-        int n = poll(&ready, 1, (int)(deadline_ms - now_ms));
+        int n = poll(&ready, 1, late ? 0 : (int)(deadline_ms - now_ms));
         if (n > 0)
             return BRANT_OK;
         if (n < 0 && errno != EINTR)
             return lose(s, false, "poll failed");
+        if (late) /* and it was looked once more: it may be we who stood still */
+            return lose(s, true, "no answer in time");
     }
 }
 

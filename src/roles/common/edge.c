@@ -173,6 +173,12 @@ uint64_t edge_deadline_ms(const struct edge *e)
 /* ---- TLS ------------------------------------------------------------------------------------------------
  */
 
+static void tls_failed(const struct edge *e, const char *why)
+{
+    log_event(LOG_INFO, "tls-failed", LOG_HEX("session", edge_session(e)), LOG_IP("peer", &e->source),
+              LOG_STR("reason", why));
+}
+
 bool edge_tls_possible(const struct edge *e)
 {
     return !e->secured && !SERVICES[e->service].local_socket && tls_client_current(e->shared->tls) != NULL;
@@ -204,7 +210,7 @@ int edge_admit(struct edge *e, struct net_pump *pump)
     e->stage = EDGE_HANDSHAKE;
     rc = begin(e, pump, true);
     if (rc != BRANT_OK)
-        edge_tls_failed(e, "no certificate, or the signer is away");
+        tls_failed(e, "no certificate, or the signer is away");
     return rc;
 }
 
@@ -227,10 +233,13 @@ void edge_secured(struct edge *e, const struct net_tls_info *info, size_t discar
                   LOG_IP("peer", &e->source), LOG_U64("bytes", discarded));
 }
 
-void edge_tls_failed(const struct edge *e, const char *why)
+void edge_ended(const struct edge *e, enum net_stream_end end, const char *why)
 {
-    log_event(LOG_INFO, "tls-failed", LOG_HEX("session", edge_session(e)), LOG_IP("peer", &e->source),
-              LOG_STR("reason", why));
+    if (end == NET_STREAM_TLS_FAILED)
+        tls_failed(e, why);
+    else if (end == NET_STREAM_LOST && why[0])
+        log_event(LOG_INFO, "tls-broken", LOG_HEX("session", edge_session(e)), LOG_IP("peer", &e->source),
+                  LOG_STR("reason", why));
 }
 
 /* ---- logging in ------------------------------------------------------------------------------------------

@@ -87,8 +87,8 @@ bool edge_tls_possible(const struct edge *e); /* STARTTLS may be offered */
 int edge_start_tls(struct edge *e, struct net_pump *pump);
 /* The pump's `secured`: keeps and logs what was reached; EDGE_HANDSHAKE becomes EDGE_OPEN. */
 void edge_secured(struct edge *e, const struct net_tls_info *info, size_t discarded);
-/* Logs why a handshake came to nothing; for the pump's `ended` with NET_STREAM_TLS_FAILED. */
-void edge_tls_failed(const struct edge *e, const char *why);
+/* The pump's `ended`: logs what TLS had to do with it, if anything. */
+void edge_ended(const struct edge *e, enum net_stream_end end, const char *why);
 
 /* Logging in is allowed now: under TLS, on the Unix socket, or in clear where the configuration says so. */
 bool edge_login_possible(const struct edge *e);

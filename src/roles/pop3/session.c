@@ -143,8 +143,7 @@ static void on_ended(void *context, enum net_stream_end end)
 {
     struct pop3_session *s = context;
 
-    if (end == NET_STREAM_TLS_FAILED)
-        edge_tls_failed(&s->edge, net_pump_end_text(s->pump));
+    edge_ended(&s->edge, end, net_pump_end_text(s->pump));
     if (!s->finished)
         pop3_session_log_close(s, end == NET_STREAM_STALLED ? POP3_CLOSE_TIMEOUT : POP3_CLOSE_LOST);
     release(s);

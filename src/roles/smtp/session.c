@@ -201,8 +201,7 @@ static void on_ended(void *context, enum net_stream_end end)
 {
     struct smtp_session *s = context;
 
-    if (end == NET_STREAM_TLS_FAILED)
-        edge_tls_failed(&s->edge, net_pump_end_text(s->pump));
+    edge_ended(&s->edge, end, net_pump_end_text(s->pump));
     if (!s->finished)
         smtp_session_log_close(s, end == NET_STREAM_STALLED ? SMTP_CLOSE_TIMEOUT : SMTP_CLOSE_LOST);
     s->pump = NULL; /* it goes behind this call */
