@@ -270,7 +270,7 @@ int main(int argc, char **argv)
     (void)store_message;
 #else
     ops.executable = "brant-smtp";
-    ops.role = IPC_ROLE_SMTP;
+    ops.role = role_of_arguments(argc, argv, IPC_ROLE_SMTP);
     ops.message = edge_message;
     ops.accepted = accepted;
     (void)store_message;
