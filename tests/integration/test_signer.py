@@ -108,8 +108,10 @@ def test_unix_sockets_come_and_go(own_brantd):
     for path in paths:
         assert stat.S_ISSOCK(os.stat(path).st_mode)
     # Killed without a chance to tidy up, it starts again all the same.
+    roles = own_brantd.children()
     own_brantd.process.kill()
     own_brantd.process.wait()
+    assert not [p for p in roles if own_brantd.still_there(p, 10)]
     assert all(os.path.exists(p) for p in paths)
     own_brantd.start()
     with socket.socket(socket.AF_UNIX) as s:
