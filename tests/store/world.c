@@ -18,11 +18,10 @@
 
 enum { START_MS = 20000, STOP_MS = 30000, STORE_UID = 60600 + IPC_ROLE_STORE };
 
-/* What the store complains about, on standard error; everything with BRANT_TEST_VERBOSE. */
-static void show_log(struct world *w)
+/* Appends the events of at least this level that wait in the pipe, one line each. */
+static void take_log(struct world *w, enum log_level least, struct buf *out)
 {
     struct log_stamp stamp = {.time_ms = os_clock_wall_ms(), .role = "store", .pid = w->child.pid};
-    enum log_level least = getenv("BRANT_TEST_VERBOSE") ? LOG_DEBUG : LOG_ERROR;
     struct log_decoder decoder;
     struct log_message m;
     ssize_t n;
@@ -37,10 +36,24 @@ static void show_log(struct world *w)
             buf_init(&line, 2 * LOG_LINE_MAX);
             log_line(&line, LOG_FORMAT_KV, &stamp, &m);
             if (m.level >= least)
-                fputs(buf_cstr(&line), stderr);
+                buf_append(out, buf_span(&line));
         }
     } while (n > 0);
     log_decoder_done(&decoder);
+}
+
+void world_log(struct world *w, struct buf *out)
+{
+    take_log(w, LOG_DEBUG, out);
+}
+
+/* What the store complains about, on standard error; everything with BRANT_TEST_VERBOSE. */
+static void show_log(struct world *w)
+{
+    struct buf _cleanup_buf_ out;
+    buf_init(&out, 4 << 20);
+    take_log(w, getenv("BRANT_TEST_VERBOSE") ? LOG_DEBUG : LOG_ERROR, &out);
+    fputs(buf_cstr(&out), stderr);
 }
 
 void world_init(struct world *w, const char *executable, const char *settings)

@@ -32,6 +32,8 @@ void world_reconfigure(struct world *w);
 void world_channel(struct world *w, enum ipc_role role, uint32_t instance, struct peer *ret);
 /* The store must report a fault of that peer now. */
 void world_expect_fault(struct world *w, enum ipc_role role, uint32_t instance);
+/* Appends what the store has logged since the last call, one line per event. */
+void world_log(struct world *w, struct buf *out);
 /* Resident memory of the store, in KiB. */
 unsigned long world_memory_kib(const struct world *w);
 

@@ -188,10 +188,10 @@ static void look_for_doom(struct server *sv, struct login *l, const struct store
         return;
     if (!login_same(sv, l, q->authzid))
         l->doomed = "one account can't act as another";
-    else if (password->len == 0)
-        l->doomed = "no password has such characters";
     else if (info->verifier_len == 0 && info->grants == 0)
         l->doomed = "the account has no password";
+    else if (password->len == 0)
+        l->doomed = "no password has such characters";
 }
 
 void on_login(struct server *sv, struct peer *p, const struct ipc_message *m)

@@ -176,12 +176,17 @@ static void log_login(const struct login *l, const char *event, const char *key,
                       struct span address)
 {
     bool local = l->try.source.family == IP_NONE;
-    log_event(LOG_INFO, event, LOG_HEX("session", span_make(l->id.b, sizeof l->id.b)),
-              LOG_STR("service", ipc_service_name(l->service)),
-              LOG_STR("mechanism", ipc_mechanism_name(l->mechanism)), LOG_SPAN("user", buf_span(&l->asked)),
-              LOG_SPAN("account", address),
-              local ? LOG_STR("source", "local") : LOG_IP("source", &l->try.source), LOG_U64("tls", l->tls),
-              LOG_STR(key, text), LOG_SPAN("name", l->credential));
+    const struct log_field fields[] = {LOG_HEX("session", span_make(l->id.b, sizeof l->id.b)),
+                                       LOG_STR("service", ipc_service_name(l->service)),
+                                       LOG_STR("mechanism", ipc_mechanism_name(l->mechanism)),
+                                       LOG_SPAN("user", buf_span(&l->asked)),
+                                       LOG_SPAN("account", address),
+                                       local ? LOG_STR("source", "local") : LOG_IP("source", &l->try.source),
+                                       LOG_U64("tls", l->tls),
+                                       LOG_STR(key, text),
+                                       LOG_SPAN("name", l->credential)}; /* only where it has one */
+    size_t count = sizeof fields / sizeof *fields;
+    log_write(LOG_INFO, event, fields, l->credential.len > 0 ? count : count - 1);
 }
 
 bool login_begin_check(struct server *sv, struct login *l, struct span final)
