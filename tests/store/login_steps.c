@@ -1,5 +1,6 @@
 #include "login_steps.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -107,6 +108,37 @@ uint8_t attempt_external(struct peer *p, const struct attempt *a, bool trusted, 
                                                  .authzid = text(a->authzid)}};
     peer_call(p, &ask, ret);
     return ret->login_result.status;
+}
+
+struct attempt attempt_as(const char *user, const char *password)
+{
+    static unsigned next; /* another source each time: the pair rule has a number of its own */
+    static char from[8][32];
+    char *text = from[next % 8];
+    snprintf(text, sizeof from[0], "10.%u.%u.1", next / 250 % 250, next % 250);
+    next++;
+    return (struct attempt){.from = text, .user = user, .password = password};
+}
+
+struct attempt attempt_bound(struct attempt a, const char *gs2, struct span bound)
+{
+    a.gs2 = gs2;
+    a.bound = bound;
+    a.plus_offered = true;
+    a.exporter = SPAN_LIT("the exporter's thirty-two bytes.");
+    a.end_point = SPAN_LIT("hash of the certificate");
+    return a;
+}
+
+/* What the log must hold by now. */
+void expect_log(struct world *w, const char *const *texts)
+{
+    struct buf _cleanup_buf_ log;
+    buf_init(&log, 4 << 20);
+    world_log(w, &log);
+    for (; *texts; texts++)
+        if (!strstr(buf_cstr(&log), *texts))
+            fail("the log does not hold %s:\n%s", *texts, buf_cstr(&log));
 }
 
 /* ---- the command line ---- */

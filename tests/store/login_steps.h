@@ -4,6 +4,7 @@
 
 #include "scram_client.h"
 #include "steps.h"
+#include "world.h"
 
 /* How somebody tries to log in; what is zero has its usual value. */
 struct attempt {
@@ -17,6 +18,18 @@ struct attempt {
     bool plus_offered;
     struct span end_point, exporter; /* what the connection has */
 };
+
+/* Settings with which refused logins are answered at once, and nobody is throttled. */
+#define OPEN                                                                               \
+    "auth.failure_delay = 0\nauth.account_failures = 1000\nauth.source_failures = 10000\n" \
+    "max_connections_per_source = 5000"
+
+/* By POP3, from another source each time: failures of one source for one name have a limit of their own. */
+struct attempt attempt_as(const char *user, const char *password);
+/* The same on a connection that can be bound to, by SCRAM with this header and binding. */
+struct attempt attempt_bound(struct attempt a, const char *gs2, struct span bound);
+/* Every one of the texts must be in what the store logged since it was last read; the list ends with NULL. */
+void expect_log(struct world *w, const char *const *texts);
 
 /* A new session in which it is tried: the status, and the answer. */
 uint8_t attempt_password(struct peer *p, const struct attempt *a, struct ipc_message *ret);

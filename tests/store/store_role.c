@@ -748,10 +748,7 @@ static void case_offline(struct world *w)
 
 int main(int argc, char **argv)
 {
-    static const struct {
-        const char *name, *settings;
-        void (*run)(struct world *w);
-    } cases[] = {
+    static const struct test_case cases[] = {
         {"directory", "max_connections_per_source = 1000", case_directory},
         {"mail", "max_connections_per_source = 1000", case_mail},
         {"kill", "max_connections_per_source = 1000", case_kill},
@@ -763,21 +760,5 @@ int main(int argc, char **argv)
         {"full", "max_connections_per_source = 1000", case_full},
         {"offline", "max_connections_per_source = 1000", case_offline},
     };
-    if (argc < 2)
-        fail("usage: %s BRANT_STORE [CASE]", argv[0]);
-    unsigned ran = 0;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        if (argc > 2 && strcmp(argv[2], cases[i].name) != 0)
-            continue;
-        printf("%s\n", cases[i].name);
-        fflush(stdout);
-        struct world w;
-        world_init(&w, argv[1], cases[i].settings);
-        world_start(&w);
-        cases[i].run(&w);
-        world_done(&w);
-        ran++;
-    }
-    printf("%u cases\n", ran);
-    return ran > 0 ? 0 : 1;
+    return run_cases(argc, argv, cases, sizeof cases / sizeof *cases);
 }

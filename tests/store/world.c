@@ -226,3 +226,24 @@ unsigned long world_memory_kib(const struct world *w)
     fclose(f);
     return kib;
 }
+
+int run_cases(int argc, char **argv, const struct test_case *cases, size_t count)
+{
+    unsigned ran = 0;
+    if (argc < 2)
+        fail("usage: %s BRANT_STORE [CASE]", argv[0]);
+    for (size_t i = 0; i < count; i++) {
+        if (argc > 2 && strcmp(argv[2], cases[i].name) != 0)
+            continue;
+        printf("%s\n", cases[i].name);
+        fflush(stdout);
+        struct world w;
+        world_init(&w, argv[1], cases[i].settings);
+        world_start(&w);
+        cases[i].run(&w);
+        world_done(&w);
+        ran++;
+    }
+    printf("%u cases\n", ran);
+    return ran > 0 ? 0 : 1;
+}

@@ -32,6 +32,14 @@ void world_reconfigure(struct world *w);
 void world_channel(struct world *w, enum ipc_role role, uint32_t instance, struct peer *ret);
 /* The store must report a fault of that peer now. */
 void world_expect_fault(struct world *w, enum ipc_role role, uint32_t instance);
+/* One case of a test program: a fresh store with these settings. */
+struct test_case {
+    const char *name, *settings;
+    void (*run)(struct world *w);
+};
+/* PROGRAM BRANT_STORE [CASE]: runs that case, or all; an exit status. */
+int run_cases(int argc, char **argv, const struct test_case *cases, size_t count);
+
 /* Appends what the store has logged since the last call, one line per event. */
 void world_log(struct world *w, struct buf *out);
 /* Resident memory of the store, in KiB. */

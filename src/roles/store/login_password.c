@@ -135,21 +135,13 @@ static bool sum_matches(void *context, const struct app_password *app)
     return CRYPTO_memcmp(context, app->sum, sizeof app->sum) == 0;
 }
 
-/* What needs no hashing thread: a password known to be right, and app passwords. Neither is counted. A known one
- * is compared only where a password may be checked now, or it could be guessed without limit for as long as it is
- * remembered; nobody guesses an app password. True: the login has ended. */
-static bool quick(struct server *sv, struct login *l, const struct store_account_info *info,
-                  struct span password)
+/* App passwords need no hashing thread, and are neither throttled nor counted: nobody guesses one, and so an
+ * account under attack stays open to its owner's devices. True: the login has ended. */
+static bool quick(struct server *sv, struct login *l, struct span password)
 {
-    struct span verifier = span_make(info->verifier, info->verifier_len);
     uint8_t sum[32];
     if (l->doomed || password.len == 0)
         return false;
-    if (throttle_look(&sv->throttle, &l->try, server_now_ms(sv)) == THROTTLE_GO &&
-        passwords_known(sv->passwords, l->account, password, verifier, server_now_ms(sv))) {
-        succeed(sv, l);
-        return true;
-    }
     app_password_sum(password, sum);
     enum login_app found = login_app_find(sv, l, sum_matches, sum);
     mem_wipe(sum, sizeof sum);
@@ -158,8 +150,9 @@ static bool quick(struct server *sv, struct login *l, const struct store_account
     return found != LOGIN_APP_NONE;
 }
 
-/* An unknown user, or one who may not log in, has no verifier: as slow as a wrong password, and answered the
- * same. */
+/* A password that is remembered to be right is throttled like any other: who may not guess may not guess that
+ * one either. An unknown user, or one who may not log in, has no verifier: as slow as a wrong password, and
+ * answered the same. */
 static bool slow(struct server *sv, struct login *l, const struct store_account_info *info,
                  struct session *session, struct span password)
 {
@@ -216,8 +209,7 @@ void on_login(struct server *sv, struct peer *p, const struct ipc_message *m)
     look_for_doom(sv, l, &info, q, &password);
     if (!l->doomed && !is_complete(&info))
         buf_append(&l->secret, buf_span(&password));
-    bool waits =
-        !quick(sv, l, &info, buf_span(&password)) && slow(sv, l, &info, session, buf_span(&password));
+    bool waits = !quick(sv, l, buf_span(&password)) && slow(sv, l, &info, session, buf_span(&password));
     mem_wipe(&info, sizeof info);
     if (!waits)
         login_free(l);

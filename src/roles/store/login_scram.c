@@ -121,19 +121,12 @@ static bool begin(struct server *sv, struct peer *p, struct session *session, st
     login_init(sv, &l, p, session, m->tag, IPC_TYPE_SCRAM_STEP, x->mechanism, x->tls, buf_span(&x->user));
     if (e == SCRAM_SERVER_DOES_SUPPORT_CHANNEL_BINDING)
         log_downgrade(&l);
-    enum throttle_verdict verdict = THROTTLE_GO;
-    if (e == SCRAM_OK) {
+    if (e == SCRAM_OK)
         say_first(sv, &l, x);
-        verdict = throttle_look(&sv->throttle, &l.try, server_now_ms(sv));
-    }
-    if (e != SCRAM_OK) {
+    else
         fail_with(sv, &l, e);
-    } else if (verdict != THROTTLE_GO) {
-        sv->login_counts.throttled++;
-        login_wrong(sv, &l, IPC_TRY_LATER, throttle_text(verdict), SPAN_LIT("e=other-error"));
-    }
     login_done(&l);
-    return e == SCRAM_OK && verdict == THROTTLE_GO;
+    return e == SCRAM_OK;
 }
 
 void on_scram_begin(struct server *sv, struct peer *p, const struct ipc_message *m)
@@ -208,35 +201,44 @@ static bool main_proves(struct proof *p, const struct login *l, const struct sto
     return right;
 }
 
-static void judge(struct server *sv, struct login *l, struct scram_exchange *x,
-                  const struct scram_client_final *f)
+/* App passwords come first, and are not throttled: nobody guesses one. The account's own is not even looked
+ * at while it is throttled. */
+static void judge(struct server *sv, struct login *l, const struct store_account_info *info,
+                  struct proof *proof)
 {
-    static const struct span wrong = {(const uint8_t *)"e=invalid-proof", 15};
-    struct store_account_info info;
-    struct buf _cleanup_buf_ auth_message, final;
-    buf_init(&auth_message, AUTH_MESSAGE_MAX);
+    struct buf _cleanup_buf_ final;
     buf_init(&final, LOGIN_FINAL_MAX);
-    login_find(sv, l, &info);
-    if (!login_begin_check(sv, l, SPAN_LIT("e=other-error"))) {
-        mem_wipe(&info, sizeof info);
+    enum login_app app = login_app_find(sv, l, app_proves, proof);
+    if (app == LOGIN_APP_NONE && !login_begin_check(sv, l, SPAN_LIT("e=other-error")))
         return;
-    }
+    bool right = app == LOGIN_APP_NONE && main_proves(proof, l, info);
+    scram_server_final_compose(&final, span_make(proof->signature, sizeof proof->signature));
+    if (app != LOGIN_APP_NONE)
+        login_app_end(sv, l, app, buf_span(&final), SPAN_LIT("e=other-error"));
+    else if (right)
+        login_right(sv, l, "password", buf_span(&final));
+    else
+        login_wrong(sv, l, IPC_AUTH_FAILED,
+                    l->doomed                     ? l->doomed
+                    : info->scram.iterations == 0 ? "the account has no keys for SCRAM yet"
+                                                  : "the proof is wrong",
+                    SPAN_LIT("e=invalid-proof"));
+}
+
+/* The client has said all it has to say. */
+static void take_proof(struct server *sv, struct login *l, const struct scram_exchange *x,
+                       const struct scram_client_final *f)
+{
+    struct store_account_info info;
+    struct buf _cleanup_buf_ auth_message;
+    buf_init(&auth_message, AUTH_MESSAGE_MAX);
     scram_auth_message_compose(&auth_message, x->first.bare, buf_span(&x->server_first), f->without_proof);
     struct proof proof = {
         .auth_message = buf_span(&auth_message), .proof = f->proof, .iterations = x->iterations};
-    bool right = main_proves(&proof, l, &info);
-    const char *reason = l->doomed                    ? l->doomed
-                         : info.scram.iterations == 0 ? "the account has no keys for SCRAM yet"
-                                                      : "the proof is wrong";
-    enum login_app app = right ? LOGIN_APP_NONE : login_app_find(sv, l, app_proves, &proof);
-    scram_server_final_compose(&final, span_make(proof.signature, sizeof proof.signature));
+    login_find(sv, l, &info);
+    judge(sv, l, &info, &proof);
     mem_wipe(&info, sizeof info);
-    if (right)
-        login_right(sv, l, "password", buf_span(&final));
-    else if (app != LOGIN_APP_NONE)
-        login_app_end(sv, l, app, buf_span(&final), SPAN_LIT("e=other-error"));
-    else
-        login_wrong(sv, l, IPC_AUTH_FAILED, reason, wrong);
+    mem_wipe(&proof, sizeof proof);
 }
 
 static bool authzid_fits(struct server *sv, const struct login *l, const struct scram_exchange *x)
@@ -270,7 +272,7 @@ void on_scram_finish(struct server *sv, struct peer *p, const struct ipc_message
     if (e == SCRAM_OK && !authzid_fits(sv, &l, x))
         l.doomed = "one account can't act as another";
     if (e == SCRAM_OK)
-        judge(sv, &l, x, &final);
+        take_proof(sv, &l, x, &final);
     else
         fail_with(sv, &l, e);
     login_done(&l);

@@ -224,16 +224,6 @@ static bool checkable(struct span password, struct span verifier)
     return acceptable(password) && verifier.len > 0 && verifier.len < VERIFIER_TEXT_MAX;
 }
 
-bool passwords_known(struct passwords *p, uint64_t account, struct span password, struct span verifier,
-                     uint64_t now_ms)
-{
-    uint8_t mac[MAC_BYTES];
-    if (!checkable(password, verifier))
-        return false;
-    known_mac(p, account, password, verifier, mac);
-    return known_right(p, mac, now_ms);
-}
-
 enum passwords_outcome passwords_verify(struct passwords *p, uint64_t id, uint64_t account,
                                         struct span password, struct span verifier, uint64_t now_ms)
 {

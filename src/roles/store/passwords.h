@@ -53,10 +53,6 @@ void passwords_free(struct passwords *p); /* waits for the hash that runs; drops
 /* Readable (an eventfd) when results wait. */
 int passwords_fd(const struct passwords *p);
 
-/* Was this found to be right within the last hour? */
-bool passwords_known(struct passwords *p, uint64_t account, struct span password, struct span verifier,
-                     uint64_t now_ms);
-
 /* Checks a password. PASSWORDS_RIGHT: remembered, no result follows. PASSWORDS_PENDING: the result comes with
  * this id. PASSWORDS_BUSY: nothing was done. An empty verifier (an unknown or disabled account, one without a
  * password) is always wrong, and so is a password with a NUL or of no or too many bytes; they cost the same

@@ -141,23 +141,6 @@ static void test_keys_alone(void **state)
     passwords_free(p);
 }
 
-static void test_known(void **state)
-{
-    (void)state;
-    struct passwords *p = passwords_new(&cheap);
-    struct passwords_result r = hash(p, "pw");
-    struct span pw = SPAN_LIT("pw"), v = span_str(r.verifier);
-    assert_false(passwords_known(p, 5, pw, v, 1000));
-    assert_int_equal(verify(p, 5, SPAN_LIT("no"), r.verifier, 1000), PASSWORDS_WRONG);
-    assert_false(passwords_known(p, 5, SPAN_LIT("no"), v, 1000)); /* only right ones are */
-    assert_int_equal(verify(p, 5, pw, r.verifier, 1000), PASSWORDS_RIGHT);
-    assert_true(passwords_known(p, 5, pw, v, 1000));
-    assert_false(passwords_known(p, 5, pw, SPAN_NONE, 1000));
-    assert_false(passwords_known(p, 6, pw, v, 1000));
-    assert_false(passwords_known(p, 5, pw, v, 1000 + PASSWORDS_CACHE_MS));
-    passwords_free(p);
-}
-
 static void test_queue_bound(void **state)
 {
     (void)state;
@@ -183,7 +166,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_right_and_wrong), cmocka_unit_test(test_refused_bytes),
         cmocka_unit_test(test_remembered),      cmocka_unit_test(test_keys_alone),
-        cmocka_unit_test(test_known),           cmocka_unit_test(test_queue_bound),
+        cmocka_unit_test(test_queue_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

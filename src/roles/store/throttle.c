@@ -95,12 +95,6 @@ static enum throttle_verdict look(struct throttle *t, const struct throttle_try 
     return THROTTLE_GO;
 }
 
-enum throttle_verdict throttle_look(struct throttle *t, const struct throttle_try *try, uint64_t now_ms)
-{
-    struct keys k = keys_of(t, try);
-    return look(t, try, &k, now_ms);
-}
-
 enum throttle_verdict throttle_begin(struct throttle *t, struct throttle_try *try, uint64_t now_ms)
 {
     struct keys k = keys_of(t, try);

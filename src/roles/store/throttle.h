@@ -47,9 +47,7 @@ void throttle_init(struct throttle *t, size_t entries_max, struct map_key key);
 void throttle_done(struct throttle *t);
 void throttle_set_limits(struct throttle *t, const struct throttle_limits *limits);
 
-/* May a password be checked? Counts nothing. */
-enum throttle_verdict throttle_look(struct throttle *t, const struct throttle_try *try, uint64_t now_ms);
-/* The same; THROTTLE_GO is to be followed by one of the three below. */
+/* May a password be checked? THROTTLE_GO is to be followed by one of the three below. */
 enum throttle_verdict throttle_begin(struct throttle *t, struct throttle_try *try, uint64_t now_ms);
 void throttle_failed(struct throttle *t, const struct throttle_try *try, uint64_t now_ms);
 void throttle_passed(struct throttle *t, const struct throttle_try *try,

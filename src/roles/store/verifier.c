@@ -76,10 +76,9 @@ static int check_crypt(const char *verifier, struct span password)
     memcpy(text, password.p, password.len);
     text[password.len] = 0;
     struct crypt_data *data = mem_zalloc(sizeof *data);
-    const char *hash = crypt_r(text, verifier, data);
+    const char *hash = crypt_rn(text, verifier, data, sizeof *data);
     size_t len = strlen(verifier);
-    bool right =
-        hash && hash[0] == '$' && strlen(hash) == len && len > 0 && CRYPTO_memcmp(hash, verifier, len) == 0;
+    bool right = hash && strlen(hash) == len && len > 0 && CRYPTO_memcmp(hash, verifier, len) == 0;
     mem_wipe(text, sizeof text);
     mem_wipe(data, sizeof *data);
     free(data);
