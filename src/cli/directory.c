@@ -227,13 +227,13 @@ static const char *login_state(const struct ipc_account_row *row)
 
 static json_t *account_json(const struct ipc_account_row *row)
 {
-    return json_pack("{s:o, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b, s:I, s:I}", "address",
+    return json_pack("{s:o, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b, s:I, s:I, s:I}", "address",
                      output_json_text(row->address), "account", (json_int_t)row->account, "messages",
                      (json_int_t)row->messages, "used_bytes", (json_int_t)row->used_bytes, "quota_bytes",
                      (json_int_t)row->quota_bytes, "enabled", (int)row->enabled, "has_password",
                      (int)row->has_password, "has_scram", (int)row->has_scram, "sent_copy",
-                     (int)row->sent_copy, "grants", (json_int_t)row->grants, "created_at_s",
-                     (json_int_t)row->created_at_s);
+                     (int)row->sent_copy, "grants", (json_int_t)row->grants, "app_passwords",
+                     (json_int_t)row->app_passwords, "created_at_s", (json_int_t)row->created_at_s);
 }
 
 static void list_account(struct listing *l, const struct ipc_account_row *row)
@@ -251,7 +251,7 @@ static void list_account(struct listing *l, const struct ipc_account_row *row)
         table_text(l->table, "none");
     table_text(l->table, login_state(row));
     table_text(l->table, row->sent_copy ? "server" : "client");
-    table_number(l->table, row->grants);
+    table_number(l->table, row->app_passwords);
 }
 
 /* Each account of a domain (empty: of all), or only the one of that address, goes to the listing. Answers how
@@ -280,7 +280,7 @@ static int list_accounts(struct listing *l, struct span domain, struct span only
     return rc;
 }
 
-#define ACCOUNT_TITLES "ADDRESS|>MESSAGES|>USED|>QUOTA|LOGIN|SENT COPY|>GRANTS"
+#define ACCOUNT_TITLES "ADDRESS|>MESSAGES|>USED|>QUOTA|LOGIN|SENT COPY|>APP PASSWORDS"
 
 int cli_cmd_account_list(struct cli *cli)
 {

@@ -255,13 +255,12 @@ static json_t *row_json(const struct ipc_grant_row *row)
     json_t *o = json_pack("{s:o, s:I, s:I}", "name", output_json_text(row->name), "created_at_s",
                           (json_int_t)row->created_at_s, "expires_at_s", (json_int_t)row->expires_at_s);
 
+    buf_init(&hex, 2 * IPC_FINGERPRINT_BYTES);
     if (row->kind != IPC_GRANT_SEND_AS)
         json_object_set_new(o, "protocols", protocols_json(row->protocols));
     if (row->kind == IPC_GRANT_CERTIFICATE) {
-        buf_init(&hex, 2 * IPC_FINGERPRINT_BYTES);
         codec_hex_encode(&hex, row->fingerprint);
         json_object_set_new(o, "sha256", output_json_text(buf_span(&hex)));
-        return o;
     }
     return o;
 }
@@ -270,11 +269,11 @@ static void list_row(struct listing *l, const struct ipc_grant_row *row)
 {
     _cleanup_buf_ struct buf text;
 
+    buf_init(&text, 256);
     if (l->array) {
         json_array_append_new(l->array, row_json(row));
         return;
     }
-    buf_init(&text, 256);
     table_cell(l->table, row->name);
     if (row->kind != IPC_GRANT_SEND_AS) {
         put_protocols(&text, row->protocols);

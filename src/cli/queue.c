@@ -45,12 +45,12 @@ static void list_row(struct listing *l, const struct ipc_queue_row *row)
     char id[ID_BYTES];
     _cleanup_buf_ struct buf text;
 
+    buf_init(&text, 64);
     format_id(row, id);
     if (l->array) {
         json_array_append_new(l->array, row_json(row, id));
         return;
     }
-    buf_init(&text, 64);
     output_time(&text, row->created_at_s * 1000000, false);
     table_text(l->table, id);
     table_cell(l->table, row->state);

@@ -88,9 +88,9 @@ static void status_people(const struct ipc_system_info *s)
     for (uint32_t i = 0; i < s->processes_count; i++) {
         _cleanup_buf_ struct buf name;
 
+        buf_init(&name, 1024);
         if (s->processes[i].pairs_count == 0)
             continue;
-        buf_init(&name, 1024);
         codec_escape(&name, s->processes[i].name);
         printf("\n%s\n", buf_cstr(&name));
         output_pairs(s->processes[i].pairs, s->processes[i].pairs_count, 2);

@@ -62,10 +62,10 @@ static void every_cut_and_every_extra_byte_is_refused(void **state)
         _cleanup_buf_ struct buf cut;
         _cleanup_arena_ struct arena arena;
 
-        if (len == frame.len)
-            continue;
         arena_init(&arena, 65536);
         buf_init(&cut, IPC_FRAME_MAX);
+        if (len == frame.len)
+            continue;
         buf_append(&cut, span_sub(buf_span(&frame), 0, len));
         if (len > frame.len)
             buf_append_byte(&cut, 0);

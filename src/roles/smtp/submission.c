@@ -135,9 +135,9 @@ static void log_repairs(const struct smtp_session *s)
     unsigned repairs = msa_header_repairs(s->submission->header);
     _cleanup_buf_ struct buf text;
 
+    buf_init(&text, 400);
     if (!repairs)
         return;
-    buf_init(&text, 400);
     msa_repairs_text(repairs, &text);
     log_event(LOG_INFO, "submission-repaired", LOG_HEX("session", edge_session(&s->edge)),
               LOG_SPAN("account", buf_span(&s->edge.address)), LOG_SPAN("repairs", buf_span(&text)));
