@@ -125,7 +125,7 @@ def only(brantd, account):
 
 def test_bcc_is_not_visible(brantd, sender):
     to, blind = brantd.account(), brantd.account()
-    data = RAW.format(sender.user, to) + f"Bcc: <{blind}>,\r\n <other@brant.test>\r\nbcc : {blind}\r\n\r\ntext\r\n"
+    data = RAW.format(sender.user, to) + f"bCC: <{blind}>,\r\n <other@brant.test>\r\n\r\ntext\r\n"
     assert secure.submit(sender, sender.user, [to, blind], data.encode())[0] == 250
     for account in (to, blind):
         stored = only(brantd, account)
@@ -141,6 +141,13 @@ def test_bcc_of_a_program_is_not_visible(brantd, authority, tmp_path, client):
     hands_over(client, job(brantd, authority, tmp_path, "submissions", user, [to, blind], extra=f"Bcc: {blind}\r\n"))
     for account in (to, blind):
         assert b"\nbcc:" not in only(brantd, account).lower()
+
+
+def test_a_bcc_that_others_might_not_see_as_one_is_refused(brantd, sender):
+    """A space in front of the colon: some readers take the field for Bcc, some for nothing."""
+    to = brantd.account()
+    assert refused(secure.submit(sender, sender.user, to, (RAW.format(sender.user, to) + f"Bcc : {to}\r\n\r\ntext\r\n").encode()))
+    assert brantd.mailbox(to) == []
 
 
 def test_date_and_message_id_are_added(brantd, sender):
@@ -298,7 +305,7 @@ def test_local_and_remote_mixed(brantd, sender):
     assert reply[0] == 550, "an unknown local recipient is refused at once"
     sender.expect(250, "RSET")
     first = rows[0]
-    brantd.cli("queue", "remove", f"{first['message']}/{first['index']}" if "index" in first else first["id"])
+    brantd.cli("queue", "remove", first["id"])
     assert len(rows_of(brantd, sender.user)) == 1
 
 
