@@ -219,6 +219,16 @@ bool ipc_is_secret(uint16_t type)
     }
 }
 
+bool ipc_may_be_secret(enum ipc_role from, enum ipc_role to)
+{
+#define CHECK(number, NAME, name, from_set, to_set, answer)       \
+    if (ipc_is_secret(number) && ipc_permitted(number, from, to)) \
+        return true;
+    IPC_MESSAGES(CHECK)
+#undef CHECK
+    return false;
+}
+
 enum ipc_type ipc_answer(uint16_t type)
 {
     switch (type) {

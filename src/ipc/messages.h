@@ -769,6 +769,8 @@ int ipc_decode(struct span frame, struct arena *arena, struct ipc_message *ret);
 bool ipc_permitted(uint16_t type, enum ipc_role from, enum ipc_role to);
 /* Its fields hold passwords or keys: what it was written into is to be overwritten. */
 bool ipc_is_secret(uint16_t type);
+/* May this one say such a thing to that one? What is read from it is then to be overwritten. */
+bool ipc_may_be_secret(enum ipc_role from, enum ipc_role to);
 /* The type that answers it, or IPC_TYPE_NONE. */
 enum ipc_type ipc_answer(uint16_t type);
 

@@ -127,6 +127,12 @@ static void permissions_follow_the_table(void **state)
     assert_false(ipc_permitted(IPC_TYPE_SENDER_CHECK, IPC_ROLE_SMTP, IPC_ROLE_STORE));
     assert_true(ipc_permitted(IPC_TYPE_SIGN, IPC_ROLE_POP3, IPC_ROLE_SIGNER));
     assert_false(ipc_permitted(IPC_TYPE_SIGN, IPC_ROLE_CLI, IPC_ROLE_SIGNER));
+    assert_true(ipc_may_be_secret(IPC_ROLE_SUBMISSION, IPC_ROLE_STORE)); /* LOGIN */
+    assert_true(ipc_may_be_secret(IPC_ROLE_STORE, IPC_ROLE_POP3));       /* LOGIN_RESULT: the token */
+    assert_true(ipc_may_be_secret(IPC_ROLE_CLI, IPC_ROLE_STORE));
+    assert_true(ipc_may_be_secret(IPC_ROLE_STORE, IPC_ROLE_CLI)); /* GRANT_ADDED */
+    assert_false(ipc_may_be_secret(IPC_ROLE_SMTP, IPC_ROLE_STORE));
+    assert_false(ipc_may_be_secret(IPC_ROLE_STORE, IPC_ROLE_SMTP));
     assert_false(ipc_permitted(IPC_TYPE_MAILDROP_OPEN, IPC_ROLE_SUBMISSION, IPC_ROLE_STORE));
     assert_false(ipc_permitted(IPC_TYPE_NONE, IPC_ROLE_SMTP, IPC_ROLE_STORE));
     assert_int_equal(ipc_answer(IPC_TYPE_RCPT_CHECK), IPC_TYPE_RCPT_VERDICT);

@@ -172,6 +172,20 @@ static bool deliver(struct net_channel *c)
     return true;
 }
 
+/* False when the channel ended. */
+static bool take(struct net_channel *c, struct span in)
+{
+    while (in.len > 0) {
+        size_t taken = ipc_reader_feed(&c->reader, in);
+        in = span_from(in, taken);
+        if (!deliver(c))
+            return false;
+        /* Whole frames were taken out, or paused before one more read: there is always room. */
+        assert(taken > 0);
+    }
+    return true;
+}
+
 static void read_and_deliver(struct net_channel *c)
 {
     static uint8_t bytes[READ_BYTES];
@@ -185,16 +199,11 @@ static void read_and_deliver(struct net_channel *c)
             end(c, NET_CHANNEL_CLOSED, "the peer closed");
             return;
         }
-        struct span in = span_make(bytes, (size_t)n);
-        while (in.len > 0) {
-            size_t taken = ipc_reader_feed(&c->reader, in);
-            in = span_from(in, taken);
-            if (!deliver(c))
-                return;
-            /* Whole frames were taken out, or paused before one more read: there is always room. */
-            assert(taken > 0);
-        }
-        if ((size_t)n < sizeof bytes)
+        bool secret = c->reader.in.secret;
+        bool goes_on = take(c, span_make(bytes, (size_t)n));
+        if (secret)
+            mem_wipe(bytes, (size_t)n);
+        if (!goes_on || (size_t)n < sizeof bytes)
             return;
     }
 }
@@ -222,6 +231,7 @@ struct net_channel *net_channel_new(struct net_loop *loop, int fd, enum ipc_role
     c->peer = peer;
     c->peer_instance = peer_instance;
     ipc_reader_init(&c->reader);
+    c->reader.in.secret = ipc_may_be_secret(peer, self);
     arena_init(&c->arena, ARENA_BYTES);
     buf_init(&c->out, NET_CHANNEL_QUEUE_BYTES);
     c->readable = event_new(loop->base, fd, EV_READ | EV_PERSIST, on_readable, c);
