@@ -35,17 +35,30 @@ struct session {
 static struct session *sessions[SESSIONS_MAX];
 static size_t session_count;
 
-/* The only Unix stream this process has is its channel to the store. */
+/* The first Unix stream that does not listen is the channel to the store: the supervisor gives it first. */
 static int store_fd(void)
 {
     for (int fd = ROLE_FD_COUNT; fd < 256; fd++) {
-        int type = 0, domain = 0;
+        int type = 0, domain = 0, listens = 0;
         socklen_t len = sizeof type;
         if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM &&
-            getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX)
+            getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX &&
+            getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && !listens)
             return fd;
     }
     return -1;
+}
+
+/* It never asks the signer for anything, but it has the channel for it. */
+static void call_channel(struct role *r, enum ipc_role peer, uint32_t instance, int fd)
+{
+    static int signer = -1;
+    (void)r;
+    (void)peer;
+    (void)instance;
+    if (signer >= 0)
+        close(signer);
+    signer = fd;
 }
 
 static void write_raw(int fd, struct span bytes)
@@ -232,8 +245,9 @@ static void status(struct role *r, struct role_status *out)
 
 static void edge_message(struct role *r, struct net_channel *c, const struct ipc_message *m)
 {
-    (void)r;
     (void)c;
+    if (m->type == IPC_TYPE_CERTIFICATES)
+        role_tls_there(r);
     if (m->type != IPC_TYPE_SESSION_VERDICT)
         return;
     for (size_t i = 0; i < session_count; i++)
@@ -262,17 +276,20 @@ int main(int argc, char **argv)
     ops.drain = NULL;
     (void)edge_message;
     (void)accepted;
+    (void)call_channel;
 #elif defined(TESTROLE_POP3)
     ops.executable = "brant-pop3";
     ops.role = IPC_ROLE_POP3;
     ops.message = edge_message;
     ops.accepted = accepted;
+    ops.call_channel = call_channel;
     (void)store_message;
 #else
     ops.executable = "brant-smtp";
     ops.role = role_of_arguments(argc, argv, IPC_ROLE_SMTP);
     ops.message = edge_message;
     ops.accepted = accepted;
+    ops.call_channel = call_channel;
     (void)store_message;
 #endif
     return role_main(&ops, NULL, argc, argv);
