@@ -141,76 +141,76 @@ static const struct mime_problem *problem(const struct explain *e, size_t i)
 
 /* ---- JSON ---- */
 
-static void json_address(struct explain *e, struct json_writer *w, const struct mime_address *a)
+static void json_address(struct explain *e, struct mime_json_writer *w, const struct mime_address *a)
 {
     struct buf address;
 
-    json_open(w, NULL, '{');
-    json_string(w, "name", decoded(e, a->name.len ? a->name : a->comment));
+    mime_json_open(w, NULL, '{');
+    mime_json_string(w, "name", decoded(e, a->name.len ? a->name : a->comment));
     buf_init(&address, 2 * (a->local.len + a->domain.len) + 16);
     mime_address_format(a, &address);
-    json_string(w, "address", buf_span(&address));
+    mime_json_string(w, "address", buf_span(&address));
     buf_done(&address);
-    json_close(w, '}');
+    mime_json_close(w, '}');
 }
 
-static void json_addresses(struct explain *e, struct json_writer *w, struct span raw)
+static void json_addresses(struct explain *e, struct mime_json_writer *w, struct span raw)
 {
     struct mime_address_list list;
 
     mime_addresses_parse(&e->parse, raw, ADDRESSES_MAX, &list);
-    json_open(w, "addresses", '[');
+    mime_json_open(w, "addresses", '[');
     for (size_t i = 0; i < list.count; i++) {
         const struct mime_address *a = &list.items[i];
 
         if (a->kind == MIME_ADDRESS_MAILBOX) {
             json_address(e, w, a);
         } else if (a->kind == MIME_ADDRESS_GROUP_START) {
-            json_open(w, NULL, '{');
-            json_string(w, "group", decoded(e, a->name));
-            json_open(w, "addresses", '[');
+            mime_json_open(w, NULL, '{');
+            mime_json_string(w, "group", decoded(e, a->name));
+            mime_json_open(w, "addresses", '[');
             while (++i < list.count && list.items[i].kind == MIME_ADDRESS_MAILBOX)
                 json_address(e, w, &list.items[i]);
-            json_close(w, ']');
-            json_close(w, '}');
+            mime_json_close(w, ']');
+            mime_json_close(w, '}');
         }
     }
-    json_close(w, ']');
+    mime_json_close(w, ']');
 }
 
-static void json_date(struct json_writer *w, struct span raw)
+static void json_date(struct mime_json_writer *w, struct span raw)
 {
     struct mime_date date;
 
     if (mime_date_parse(raw, &date))
         return;
-    json_open(w, "date", '{');
-    json_signed(w, "unix", date.unix_s);
-    json_signed(w, "offset_minutes", date.offset_min);
-    json_close(w, '}');
+    mime_json_open(w, "date", '{');
+    mime_json_signed(w, "unix", date.unix_s);
+    mime_json_signed(w, "offset_minutes", date.offset_min);
+    mime_json_close(w, '}');
 }
 
-static void json_ids(struct json_writer *w, struct span raw)
+static void json_ids(struct mime_json_writer *w, struct span raw)
 {
     struct buf scratch;
     struct span id;
 
     buf_init(&scratch, raw.len);
-    json_open(w, "ids", '[');
+    mime_json_open(w, "ids", '[');
     while (mime_msgid_next(&raw, &scratch, &id))
-        json_string(w, NULL, id);
-    json_close(w, ']');
+        mime_json_string(w, NULL, id);
+    mime_json_close(w, ']');
     buf_done(&scratch);
 }
 
-static void json_field(struct explain *e, struct json_writer *w, const struct mime_raw_field *f)
+static void json_field(struct explain *e, struct mime_json_writer *w, const struct mime_raw_field *f)
 {
     enum mime_field_id id = mime_field_identify(f->name);
 
-    json_open(w, NULL, '{');
-    json_string(w, "name", f->name);
-    json_string(w, "value", decoded(e, f->value));
-    json_number(w, "offset", (uint64_t)(f->all.p - e->message.p));
+    mime_json_open(w, NULL, '{');
+    mime_json_string(w, "name", f->name);
+    mime_json_string(w, "value", decoded(e, f->value));
+    mime_json_number(w, "offset", (uint64_t)(f->all.p - e->message.p));
     if (id >= MIME_FIELD_FROM && id <= MIME_FIELD_BCC)
         json_addresses(e, w, f->value);
     else if (id == MIME_FIELD_DATE)
@@ -218,7 +218,7 @@ static void json_field(struct explain *e, struct json_writer *w, const struct mi
     else if (id == MIME_FIELD_MESSAGE_ID || id == MIME_FIELD_IN_REPLY_TO || id == MIME_FIELD_CONTENT_ID ||
              span_eq_str_nocase(f->name, "References"))
         json_ids(w, f->value);
-    json_close(w, '}');
+    mime_json_close(w, '}');
     arena_reset(&e->parse);
 }
 
@@ -236,26 +236,26 @@ static struct span part_header(const struct explain *e, const struct mime_part *
     return span_sub(e->message, part->header_start, part->body_start - part->header_start);
 }
 
-static void json_headers(struct explain *e, struct json_writer *w, const struct mime_part *part)
+static void json_headers(struct explain *e, struct mime_json_writer *w, const struct mime_part *part)
 {
     struct span rest = part_header(e, part);
     struct mime_raw_field field;
 
-    json_open(w, "headers", '[');
+    mime_json_open(w, "headers", '[');
     for (int n = 0; n < FIELDS_MAX && field_next(&rest, &field); n++)
         json_field(e, w, &field);
-    json_close(w, ']');
+    mime_json_close(w, ']');
 }
 
-static void json_params(struct json_writer *w, const struct mime_content *c)
+static void json_params(struct mime_json_writer *w, const struct mime_content *c)
 {
-    json_open(w, "parameters", '{');
+    mime_json_open(w, "parameters", '{');
     for (size_t i = 0; i < c->count; i++)
-        json_member(w, c->params[i].name, c->params[i].value);
-    json_close(w, '}');
+        mime_json_member(w, c->params[i].name, c->params[i].value);
+    mime_json_close(w, '}');
 }
 
-static void json_content(struct explain *e, struct json_writer *w, const struct mime_part *part)
+static void json_content(struct explain *e, struct mime_json_writer *w, const struct mime_part *part)
 {
     struct mime_content content = {0};
     struct span type, subtype;
@@ -263,27 +263,27 @@ static void json_content(struct explain *e, struct json_writer *w, const struct 
     struct span disposition = mime_part_value(part, MIME_FIELD_CONTENT_DISPOSITION);
 
     mime_part_type(part, &type, &subtype);
-    json_string_lower(w, "type", type);
-    json_string_lower(w, "subtype", subtype);
+    mime_json_string_lower(w, "type", type);
+    mime_json_string_lower(w, "subtype", subtype);
     mime_content_parse(&e->parse, mime_part_value(part, MIME_FIELD_CONTENT_TYPE), &content);
     json_params(w, &content);
     if (part->encoding != MIME_ENCODING_UNKNOWN)
         raw = span_str(mime_encoding_name((enum mime_encoding)part->encoding));
-    json_string_lower(w, "encoding", raw);
+    mime_json_string_lower(w, "encoding", raw);
     if (disposition.p) {
         content = (struct mime_content){0};
         mime_content_parse(&e->parse, disposition, &content);
-        json_open(w, "disposition", '{');
-        json_string_lower(w, "type", content.type);
+        mime_json_open(w, "disposition", '{');
+        mime_json_string_lower(w, "type", content.type);
         json_params(w, &content);
-        json_close(w, '}');
+        mime_json_close(w, '}');
     } else {
-        json_null(w, "disposition");
+        mime_json_null(w, "disposition");
     }
     arena_reset(&e->parse);
 }
 
-static void json_part_open(struct explain *e, struct json_writer *w, uint32_t i)
+static void json_part_open(struct explain *e, struct mime_json_writer *w, uint32_t i)
 {
     static const struct {
         const char *key;
@@ -296,38 +296,38 @@ static void json_part_open(struct explain *e, struct json_writer *w, uint32_t i)
     const struct mime_part *part = &e->s->parts[i];
     bool root = part->flags & MIME_PART_MESSAGE_ROOT;
 
-    json_open(w, root ? "root" : NULL, '{');
-    json_string(w, "section", section(e, i));
+    mime_json_open(w, root ? "root" : NULL, '{');
+    mime_json_string(w, "section", section(e, i));
     json_content(e, w, part);
     for (size_t t = 0; t < sizeof texts / sizeof texts[0]; t++) {
         struct span value = mime_part_value(part, texts[t].id);
 
         if (value.p)
-            json_string(w, texts[t].key, decoded(e, value));
+            mime_json_string(w, texts[t].key, decoded(e, value));
     }
-    json_number(w, "offset", part->header_start);
-    json_number(w, "header_size", part->body_start - part->header_start);
-    json_number(w, "body_offset", part->body_start);
-    json_number(w, "size", part->body_end - part->body_start);
-    json_number(w, "decoded_size", e->decoded_size[i]);
-    json_number(w, "lines", part->body_lines);
+    mime_json_number(w, "offset", part->header_start);
+    mime_json_number(w, "header_size", part->body_start - part->header_start);
+    mime_json_number(w, "body_offset", part->body_start);
+    mime_json_number(w, "size", part->body_end - part->body_start);
+    mime_json_number(w, "decoded_size", e->decoded_size[i]);
+    mime_json_number(w, "lines", part->body_lines);
     if (!root)
         json_headers(e, w, part);
-    json_open(w, "children", '[');
+    mime_json_open(w, "children", '[');
     if (part->kind == MIME_KIND_MESSAGE) {
-        json_close(w, ']');
-        json_open(w, "message", '{');
+        mime_json_close(w, ']');
+        mime_json_open(w, "message", '{');
         json_headers(e, w, &e->s->parts[i + 1]);
     }
 }
 
-static void json_part_close(struct json_writer *w, const struct mime_part *part)
+static void json_part_close(struct mime_json_writer *w, const struct mime_part *part)
 {
-    json_close(w, part->kind == MIME_KIND_MESSAGE ? '}' : ']');
-    json_close(w, '}');
+    mime_json_close(w, part->kind == MIME_KIND_MESSAGE ? '}' : ']');
+    mime_json_close(w, '}');
 }
 
-static void json_tree(struct explain *e, struct json_writer *w)
+static void json_tree(struct explain *e, struct mime_json_writer *w)
 {
     for (uint32_t i = 0; i < e->s->count; i++) {
         uint32_t open = i;
@@ -344,37 +344,37 @@ static void json_tree(struct explain *e, struct json_writer *w)
     }
 }
 
-static void json_problems(struct explain *e, struct json_writer *w)
+static void json_problems(struct explain *e, struct mime_json_writer *w)
 {
     const struct mime_problem *p;
 
-    json_open(w, "problems", '[');
+    mime_json_open(w, "problems", '[');
     for (size_t i = 0; (p = problem(e, i)) != NULL; i++) {
-        json_open(w, NULL, '{');
-        json_string(w, "code", span_str(mime_problem_name(p->code)));
-        json_string(w, "text", span_str(mime_problem_text(p->code)));
-        json_number(w, "offset", p->offset);
-        json_string(w, "section", section(e, p->part));
-        json_number(w, "count", problem_count(e, p->code));
-        json_close(w, '}');
+        mime_json_open(w, NULL, '{');
+        mime_json_string(w, "code", span_str(mime_problem_name(p->code)));
+        mime_json_string(w, "text", span_str(mime_problem_text(p->code)));
+        mime_json_number(w, "offset", p->offset);
+        mime_json_string(w, "section", section(e, p->part));
+        mime_json_number(w, "count", problem_count(e, p->code));
+        mime_json_close(w, '}');
     }
-    json_close(w, ']');
+    mime_json_close(w, ']');
 }
 
 int mime_explain_json(struct mime_parser *p, struct span message, struct buf *out)
 {
     struct explain e;
-    struct json_writer w = {.out = out};
+    struct mime_json_writer w = {.out = out};
 
     explain_init(&e, p, message, out);
-    json_open(&w, NULL, '{');
-    json_number(&w, "size", e.s->size);
-    json_number(&w, "lines", e.s->lines);
-    json_bool(&w, "truncated", e.s->truncated);
+    mime_json_open(&w, NULL, '{');
+    mime_json_number(&w, "size", e.s->size);
+    mime_json_number(&w, "lines", e.s->lines);
+    mime_json_bool(&w, "truncated", e.s->truncated);
     json_headers(&e, &w, &e.s->parts[0]);
     json_tree(&e, &w);
     json_problems(&e, &w);
-    json_close(&w, '}');
+    mime_json_close(&w, '}');
     buf_append_byte(out, '\n');
     return explain_done(&e);
 }

@@ -26,7 +26,7 @@ static void quote(struct buf *out, struct span text, bool lower)
     buf_append_byte(out, '"');
 }
 
-static void begin(struct json_writer *w, const char *key)
+static void begin(struct mime_json_writer *w, const char *key)
 {
     if (w->comma)
         buf_append_byte(w->out, ',');
@@ -37,56 +37,56 @@ static void begin(struct json_writer *w, const char *key)
     buf_append_byte(w->out, ':');
 }
 
-void json_open(struct json_writer *w, const char *key, char bracket)
+void mime_json_open(struct mime_json_writer *w, const char *key, char bracket)
 {
     begin(w, key);
     buf_append_byte(w->out, (uint8_t)bracket);
     w->comma = false;
 }
 
-void json_close(struct json_writer *w, char bracket)
+void mime_json_close(struct mime_json_writer *w, char bracket)
 {
     buf_append_byte(w->out, (uint8_t)bracket);
     w->comma = true;
 }
 
-void json_string(struct json_writer *w, const char *key, struct span text)
+void mime_json_string(struct mime_json_writer *w, const char *key, struct span text)
 {
     begin(w, key);
     quote(w->out, text, false);
 }
 
-void json_string_lower(struct json_writer *w, const char *key, struct span text)
+void mime_json_string_lower(struct mime_json_writer *w, const char *key, struct span text)
 {
     begin(w, key);
     quote(w->out, text, true);
 }
 
-void json_number(struct json_writer *w, const char *key, uint64_t number)
+void mime_json_number(struct mime_json_writer *w, const char *key, uint64_t number)
 {
     begin(w, key);
     buf_append_u64(w->out, number);
 }
 
-void json_signed(struct json_writer *w, const char *key, int64_t number)
+void mime_json_signed(struct mime_json_writer *w, const char *key, int64_t number)
 {
     begin(w, key);
     buf_printf(w->out, "%lld", (long long)number);
 }
 
-void json_null(struct json_writer *w, const char *key)
+void mime_json_null(struct mime_json_writer *w, const char *key)
 {
     begin(w, key);
     buf_append_str(w->out, "null");
 }
 
-void json_bool(struct json_writer *w, const char *key, bool value)
+void mime_json_bool(struct mime_json_writer *w, const char *key, bool value)
 {
     begin(w, key);
     buf_append_str(w->out, value ? "true" : "false");
 }
 
-void json_member(struct json_writer *w, struct span key_lower, struct span text)
+void mime_json_member(struct mime_json_writer *w, struct span key_lower, struct span text)
 {
     begin(w, NULL);
     quote(w->out, key_lower, true);

@@ -22,17 +22,17 @@
 #define OUT_MAX ((size_t)256 << 20)
 enum { SPLIT_MAX = 6000 };
 
-static void probe_words(struct json_writer *w, const char *key, struct span raw)
+static void probe_words(struct mime_json_writer *w, const char *key, struct span raw)
 {
     struct buf text;
 
     buf_init(&text, 8 * raw.len + 64);
     mime_words_decode(raw, &text);
-    json_string(w, key, buf_span(&text));
+    mime_json_string(w, key, buf_span(&text));
     buf_done(&text);
 }
 
-static void probe_address(struct json_writer *w, struct span raw)
+static void probe_address(struct mime_json_writer *w, struct span raw)
 {
     static const char *const kinds[] = {"mailbox", "group", "end"};
     struct arena a;
@@ -40,30 +40,30 @@ static void probe_address(struct json_writer *w, struct span raw)
 
     arena_init(&a, 64 << 20);
     mime_addresses_parse(&a, raw, 10000, &list);
-    json_open(w, "list", '[');
+    mime_json_open(w, "list", '[');
     for (size_t i = 0; i < list.count; i++) {
         const struct mime_address *m = &list.items[i];
 
-        json_open(w, NULL, '{');
-        json_string(w, "kind", span_str(kinds[m->kind]));
+        mime_json_open(w, NULL, '{');
+        mime_json_string(w, "kind", span_str(kinds[m->kind]));
         probe_words(w, "name", m->name);
         probe_words(w, "comment", m->comment);
-        json_string(w, "route", m->route);
-        json_string(w, "local", m->local);
-        json_string(w, "domain", m->domain);
-        json_close(w, '}');
+        mime_json_string(w, "route", m->route);
+        mime_json_string(w, "local", m->local);
+        mime_json_string(w, "domain", m->domain);
+        mime_json_close(w, '}');
     }
-    json_close(w, ']');
+    mime_json_close(w, ']');
     arena_done(&a);
 }
 
-static void put_date(struct json_writer *w, const struct mime_date *d)
+static void put_date(struct mime_json_writer *w, const struct mime_date *d)
 {
-    json_signed(w, "unix", d->unix_s);
-    json_signed(w, "offset", d->offset_min);
+    mime_json_signed(w, "unix", d->unix_s);
+    mime_json_signed(w, "offset", d->offset_min);
 }
 
-static void probe_date(struct json_writer *w, struct span raw)
+static void probe_date(struct mime_json_writer *w, struct span raw)
 {
     struct mime_date d;
 
@@ -71,70 +71,70 @@ static void probe_date(struct json_writer *w, struct span raw)
         put_date(w, &d);
 }
 
-static void probe_content(struct json_writer *w, struct span raw)
+static void probe_content(struct mime_json_writer *w, struct span raw)
 {
     struct arena a;
     struct mime_content c;
 
     arena_init(&a, 64 << 20);
     if (mime_content_parse(&a, raw, &c) == BRANT_OK) {
-        json_string_lower(w, "type", c.type);
-        json_string_lower(w, "subtype", c.subtype);
-        json_open(w, "params", '[');
+        mime_json_string_lower(w, "type", c.type);
+        mime_json_string_lower(w, "subtype", c.subtype);
+        mime_json_open(w, "params", '[');
         for (size_t i = 0; i < c.count; i++) {
-            json_open(w, NULL, '[');
-            json_string_lower(w, NULL, c.params[i].name);
-            json_string(w, NULL, c.params[i].value);
-            json_string(w, NULL, c.params[i].language);
-            json_close(w, ']');
+            mime_json_open(w, NULL, '[');
+            mime_json_string_lower(w, NULL, c.params[i].name);
+            mime_json_string(w, NULL, c.params[i].value);
+            mime_json_string(w, NULL, c.params[i].language);
+            mime_json_close(w, ']');
         }
-        json_close(w, ']');
+        mime_json_close(w, ']');
     }
     arena_done(&a);
 }
 
-static void probe_ids(struct json_writer *w, struct span raw)
+static void probe_ids(struct mime_json_writer *w, struct span raw)
 {
     struct buf scratch;
     struct span id;
 
     buf_init(&scratch, raw.len);
-    json_open(w, "ids", '[');
+    mime_json_open(w, "ids", '[');
     while (mime_msgid_next(&raw, &scratch, &id))
-        json_string(w, NULL, id);
-    json_close(w, ']');
+        mime_json_string(w, NULL, id);
+    mime_json_close(w, ']');
     buf_done(&scratch);
 }
 
-static void probe_received(struct json_writer *w, struct span raw)
+static void probe_received(struct mime_json_writer *w, struct span raw)
 {
     struct mime_received r;
     char ip[IP_TEXT_MAX];
 
     mime_received_parse(raw, &r);
-    json_string(w, "from", r.from);
-    json_string(w, "by", r.by);
-    json_string(w, "via", r.via);
-    json_string(w, "with", r.with);
-    json_string(w, "id", r.id);
-    json_string(w, "for", r.for_);
+    mime_json_string(w, "from", r.from);
+    mime_json_string(w, "by", r.by);
+    mime_json_string(w, "via", r.via);
+    mime_json_string(w, "with", r.with);
+    mime_json_string(w, "id", r.id);
+    mime_json_string(w, "for", r.for_);
     if (ip_format(&r.from_ip, ip) == BRANT_OK)
-        json_string(w, "from_ip", span_str(ip));
+        mime_json_string(w, "from_ip", span_str(ip));
     if (r.has_date)
         put_date(w, &r.date);
 }
 
-static void json_hex(struct json_writer *w, const char *key, struct span bytes)
+static void json_hex(struct mime_json_writer *w, const char *key, struct span bytes)
 {
     struct buf hex;
 
     buf_init(&hex, 2 * bytes.len);
     codec_hex_encode(&hex, bytes);
-    json_string(w, key, buf_span(&hex));
+    mime_json_string(w, key, buf_span(&hex));
     buf_done(&hex);
 }
 
-static void probe_decode(struct json_writer *w, const char *key, enum mime_encoding e, struct span in)
+static void probe_decode(struct mime_json_writer *w, const char *key, enum mime_encoding e, struct span in)
 {
     struct mime_decoder d;
     struct buf out;
@@ -147,13 +147,13 @@ static void probe_decode(struct json_writer *w, const char *key, enum mime_encod
     buf_done(&out);
 }
 
-static void probe_charset(struct json_writer *w, struct span label, struct span in)
+static void probe_charset(struct mime_json_writer *w, struct span label, struct span in)
 {
     struct buf out;
 
     buf_init(&out, 8 * in.len + 64);
     if (mime_charset_to_utf8(label, in, &out) == BRANT_OK)
-        json_string(w, "text", buf_span(&out));
+        mime_json_string(w, "text", buf_span(&out));
     buf_done(&out);
 }
 
@@ -201,7 +201,7 @@ static bool portions_agree(struct span in, uint64_t *ret_ways)
     return same;
 }
 
-static void probe_message(struct json_writer *w, struct span in)
+static void probe_message(struct mime_json_writer *w, struct span in)
 {
     struct mime_parser *p = mime_parser_new(NULL);
     const struct mime_structure *s;
@@ -209,17 +209,17 @@ static void probe_message(struct json_writer *w, struct span in)
     bool same = portions_agree(in, &ways);
     struct buf explain;
 
-    json_number(w, "portions", ways);
-    json_bool(w, "same", same);
+    mime_json_number(w, "portions", ways);
+    mime_json_bool(w, "same", same);
     mime_parser_feed(p, in);
     mime_parser_finish(p);
     s = mime_parser_structure(p);
-    json_open(w, "bodies", '[');
+    mime_json_open(w, "bodies", '[');
     for (uint32_t i = 0; i < s->count; i++)
         if (s->parts[i].kind == MIME_KIND_LEAF)
             probe_decode(w, NULL, (enum mime_encoding)s->parts[i].encoding,
                          span_sub(in, s->parts[i].body_start, s->parts[i].body_end - s->parts[i].body_start));
-    json_close(w, ']');
+    mime_json_close(w, ']');
     buf_init(&explain, OUT_MAX);
     mime_explain_json(p, in, &explain);
     buf_append_str(w->out, ",\"explain\":");
@@ -232,12 +232,12 @@ static void probe(const char *kind, struct span in, struct buf *out)
 {
     static const struct {
         const char *kind;
-        void (*run)(struct json_writer *, struct span);
+        void (*run)(struct mime_json_writer *, struct span);
     } probes[] = {{"address", probe_address}, {"date", probe_date},         {"content", probe_content},
                   {"ids", probe_ids},         {"received", probe_received}, {"message", probe_message}};
-    struct json_writer w = {.out = out};
+    struct mime_json_writer w = {.out = out};
 
-    json_open(&w, NULL, '{');
+    mime_json_open(&w, NULL, '{');
     for (size_t i = 0; i < sizeof probes / sizeof probes[0]; i++)
         if (strcmp(kind, probes[i].kind) == 0)
             probes[i].run(&w, in);
@@ -249,7 +249,7 @@ static void probe(const char *kind, struct span in, struct buf *out)
         probe_decode(&w, "hex", MIME_ENCODING_BASE64, in);
     if (strcmp(kind, "qp") == 0)
         probe_decode(&w, "hex", MIME_ENCODING_QUOTED_PRINTABLE, in);
-    json_close(&w, '}');
+    mime_json_close(&w, '}');
     buf_append_byte(out, '\n');
 }
 
