@@ -222,6 +222,9 @@ def test_state_of_before_tls_is_gone(brantd, lmtp_port):
         assert c.command("MAIL FROM:<alice@brant.test>")[0] in (503, 530)
         c.ehlo()
         assert c.command("MAIL FROM:<alice@brant.test>")[0] == 530
+        secure.login(c, "bob@brant.test")  # a new one, of somebody else
+        assert c.command("MAIL FROM:<alice@brant.test>")[0] == 550
+        c.expect(250, "MAIL FROM:<bob@brant.test>")
     else:
         assert code in (503, 554)
     c.close()

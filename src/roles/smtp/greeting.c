@@ -37,6 +37,10 @@ void smtp_greeting_secured(struct smtp_session *s, const struct net_tls_info *in
     uint64_t now_ms = os_clock_mono_ms();
 
     edge_secured(&s->edge, info, discarded);
+    if (s->edge.account) { /* RFC 3207 4.2: a login of before TLS is forgotten, by the store, too */
+        edge_leave(&s->edge);
+        smtp_session_ask(s);
+    }
     smtp_server_tls_started(s->engine, now_ms);
     smtp_greeting_offer(s);
     if (!s->greeted) {
