@@ -45,7 +45,8 @@ struct sim_db_file {
     struct node *node;
     char *path;
     bool delete_on_close;
-    bool sync_dir; /* a new journal: its first sync makes the name durable too, as SQLite's own VFS does */
+    bool sync_dir; /* a journal that may be new, perhaps made by another connection: its first sync here makes
+                    * the name durable too, as that of SQLite's own VFS does */
     int level;
     bool shm;
     uint16_t shm_shared, shm_exclusive; /* locks held, a bit each */
@@ -412,7 +413,6 @@ static int vfs_open(sqlite3_vfs *vfs, const char *path, sqlite3_file *file, int 
     unsigned how = flags & SQLITE_OPEN_READONLY ? OS_OPEN_READ : OS_OPEN_READ | OS_OPEN_WRITE;
     struct os_fs *fs = sim_disk_mount(s->d);
     char temporary[64];
-    bool is_new;
     int rc;
 
     memset(f, 0, sizeof *f);
@@ -423,8 +423,7 @@ static int vfs_open(sqlite3_vfs *vfs, const char *path, sqlite3_file *file, int 
         path = temporary;
     }
     rc = os_fs_open(fs, path, how, &f->file);
-    is_new = rc == BRANT_ENOTFOUND && flags & SQLITE_OPEN_CREATE;
-    if (is_new)
+    if (rc == BRANT_ENOTFOUND && flags & SQLITE_OPEN_CREATE)
         rc = os_fs_open(fs, path, how | OS_OPEN_CREATE, &f->file);
     if (rc) {
         os_fs_free(fs);
@@ -436,7 +435,8 @@ static int vfs_open(sqlite3_vfs *vfs, const char *path, sqlite3_file *file, int 
     f->path = mem_strdup(path);
     f->node = node_enter(s, path);
     f->delete_on_close = flags & SQLITE_OPEN_DELETEONCLOSE;
-    f->sync_dir = is_new && flags & (SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_SUPER_JOURNAL);
+    f->sync_dir = flags & SQLITE_OPEN_CREATE &&
+                  flags & (SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_SUPER_JOURNAL);
     if (ret_flags)
         *ret_flags = flags;
     return SQLITE_OK;

@@ -280,6 +280,38 @@ static void test_sqlite(void **state)
     assert_true(at > 30);
 }
 
+/* The log is made by one connection; another one, which found it, has written and copied it back. What that
+ * one synced is there. */
+static void test_sqlite_found_log(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct sim_disk *d = make(seed, 0);
+        struct os_fs *fs = sim_disk_mount(d);
+        sqlite3 *db = open_db(fs), *other;
+
+        assert_int_equal(run(db, "PRAGMA journal_mode=WAL; CREATE TABLE t (x INTEGER PRIMARY KEY)"),
+                         SQLITE_OK);
+        assert_int_equal(sqlite3_close(db), SQLITE_OK); /* and the log is removed */
+        db = open_db(fs);
+        assert_int_equal(ask(db, "SELECT count(*) FROM t"), 0);
+        other = open_db(fs);
+        assert_int_equal(run(other, "PRAGMA synchronous=FULL; INSERT INTO t VALUES (1)"), SQLITE_OK);
+        sim_disk_crash_at(d, sim_disk_operations(d) + 1);
+        (void)run(db, "INSERT INTO t VALUES (2)");
+        (void)sqlite3_close(db);
+        (void)sqlite3_close(other);
+        os_fs_free(fs);
+        sim_disk_power_cut(d);
+        fs = sim_disk_mount(d);
+        db = open_db(fs);
+        assert_int_equal(ask(db, "SELECT count(*) FROM t WHERE x=1"), 1);
+        assert_int_equal(sqlite3_close(db), SQLITE_OK);
+        os_fs_free(fs);
+        sim_disk_free(d);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -288,6 +320,7 @@ int main(void)
         cmocka_unit_test(test_failed_sync_loses_later),
         cmocka_unit_test(test_space_and_faults),
         cmocka_unit_test(test_sqlite),
+        cmocka_unit_test(test_sqlite_found_log),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
