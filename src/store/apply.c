@@ -116,11 +116,31 @@ static int die(struct store *st)
     return BRANT_EIO;
 }
 
+/* Copies the log of the index into its database. No sync may be tried again after one that failed, not on
+ * another thread either: the kernel would call it a success. */
+static int checkpoint(struct store *st, struct index *ix, bool restart, bool *ret_all)
+{
+    uint64_t bytes = 0;
+    int rc = BRANT_EIO;
+
+    pthread_mutex_lock(&st->checkpoint_lock);
+    if (!atomic_load(&st->dead))
+        rc = index_checkpoint(ix, restart, ret_all, &bytes);
+    if (rc == BRANT_EIO)
+        (void)die(st);
+    else if (!rc)
+        atomic_store(&st->wal_bytes, bytes);
+    pthread_mutex_unlock(&st->checkpoint_lock);
+    return rc;
+}
+
 static int apply_some(struct store *st)
 {
     struct batch *batches;
     int rc;
 
+    if (atomic_load(&st->dead))
+        return BRANT_EIO;
     pthread_mutex_lock(&st->lock);
     batches = st->queue ? take(st) : NULL;
     pthread_mutex_unlock(&st->lock);
@@ -129,15 +149,14 @@ static int apply_some(struct store *st)
     rc = apply_batches(&st->applier, batches);
     if (rc) {
         bool all;
-        uint64_t bytes;
 
         give_back(st, batches);
         atomic_store(&st->index_failing, true);
         if (rc == BRANT_EIO)
             return die(st);
         /* A full disk: the log can be used again from its start once it is copied. */
-        if (rc == BRANT_ENOSPACE)
-            (void)index_checkpoint(st->applier.ix, true, &all, &bytes);
+        if (rc == BRANT_ENOSPACE && checkpoint(st, st->applier.ix, true, &all) == BRANT_EIO)
+            return BRANT_EIO;
         return rc;
     }
     atomic_store(&st->index_failing, false);
@@ -208,18 +227,19 @@ static bool unlink_dead_files(struct store *st, uint64_t checkpointed)
 
 int store_checkpoint_step(struct store *st, int64_t now_ms)
 {
-    uint64_t seq = atomic_load(&st->applied_seq), bytes = 0;
+    uint64_t seq = atomic_load(&st->applied_seq);
     bool all = false, did = false;
 
     (void)now_ms;
+    if (atomic_load(&st->dead))
+        return BRANT_EIO;
     writer_check_space(st);
     if (seq > atomic_load(&st->checkpointed_seq)) {
-        int rc = index_checkpoint(st->checkpoint_ix, atomic_load(&st->wal_bytes) > st->config.wal_bytes_max,
-                                  &all, &bytes);
+        int rc =
+            checkpoint(st, st->checkpoint_ix, atomic_load(&st->wal_bytes) > st->config.wal_bytes_max, &all);
 
         if (rc)
-            return rc == BRANT_EIO ? die(st) : rc;
-        atomic_store(&st->wal_bytes, bytes);
+            return rc;
         if (all) {
             atomic_store(&st->checkpointed_seq, seq);
             did = true;

@@ -288,6 +288,11 @@ struct span index_bytes(struct index *ix, enum index_statement s, int column)
     return span_make(p, (size_t)sqlite3_column_bytes(ix->statements[s], column));
 }
 
+static void checkpoint_on_close(struct index *ix, bool on)
+{
+    (void)sqlite3_db_config(ix->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !on, NULL);
+}
+
 /* How each connection works (DESIGN §4 rule 4). The library may be compiled with secure_delete on. */
 static int set_up(struct index *ix, bool writing)
 {
@@ -295,6 +300,7 @@ static int set_up(struct index *ix, bool writing)
                           "PRAGMA cache_size=-16000; PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF;";
     int rc = BRANT_OK;
 
+    checkpoint_on_close(ix, false);
     sqlite3_busy_timeout(ix->db, 5000);
     if (writing)
         rc = code_of(sqlite3_exec(ix->db, "PRAGMA journal_mode=WAL;", NULL, NULL, NULL));
@@ -356,6 +362,11 @@ int index_open(struct os_fs *fs, bool writing, struct index **ret)
     return BRANT_OK;
 }
 
+void index_finish(struct index *ix)
+{
+    checkpoint_on_close(ix, true);
+}
+
 void index_close(struct index *ix)
 {
     if (!ix)
@@ -366,18 +377,49 @@ void index_close(struct index *ix)
     free(ix);
 }
 
+static int rewrite(struct os_file *file, uint64_t size)
+{
+    enum { CHUNK = 65536 };
+    _cleanup_free_ uint8_t *bytes = mem_alloc(CHUNK);
+    int rc = BRANT_OK;
+
+    for (uint64_t at = 0; !rc && at < size; at += CHUNK) {
+        struct span piece = span_make(bytes, size - at < CHUNK ? (size_t)(size - at) : CHUNK);
+
+        rc = os_file_read(file, at, bytes, piece.len);
+        if (!rc)
+            rc = os_file_write(file, at, &piece, 1);
+    }
+    return rc ? rc : os_file_sync(file);
+}
+
+int index_settle(struct os_fs *fs)
+{
+    struct os_file *file;
+    uint64_t size = 0;
+    int rc = os_fs_open(fs, INDEX_LOG_PATH, OS_OPEN_READ | OS_OPEN_WRITE, &file);
+
+    if (rc)
+        return rc == BRANT_ENOTFOUND ? BRANT_OK : rc;
+    rc = os_file_size(file, &size);
+    if (!rc)
+        rc = rewrite(file, size);
+    os_file_close(file);
+    return rc ? rc : os_fs_sync_dir(fs, ".");
+}
+
+/* The database first, and for certain: without its log it may be half of a checkpoint, while a log without
+ * its database means nothing. */
 int index_delete(struct os_fs *fs)
 {
-    static const char *const files[] = {INDEX_PATH, INDEX_PATH "-wal", INDEX_PATH "-shm",
-                                        INDEX_PATH "-journal"};
+    static const char *const rest[] = {INDEX_LOG_PATH, INDEX_PATH "-shm", INDEX_PATH "-journal"};
+    int rc = os_fs_unlink(fs, INDEX_PATH);
 
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        int rc = os_fs_unlink(fs, files[i]);
-
-        if (rc && rc != BRANT_ENOTFOUND)
-            return rc;
-    }
-    return os_fs_sync_dir(fs, ".");
+    if (!rc)
+        rc = os_fs_sync_dir(fs, ".");
+    for (size_t i = 0; (!rc || rc == BRANT_ENOTFOUND) && i < sizeof rest / sizeof rest[0]; i++)
+        rc = os_fs_unlink(fs, rest[i]);
+    return rc && rc != BRANT_ENOTFOUND ? rc : os_fs_sync_dir(fs, ".");
 }
 
 void index_message_row(struct index *ix, enum index_statement s, struct index_message *ret)

@@ -9,7 +9,8 @@
 #include "os/fs.h"
 
 enum { INDEX_VERSION = 2 };
-#define INDEX_PATH "index.db"
+#define INDEX_PATH     "index.db"
+#define INDEX_LOG_PATH INDEX_PATH "-wal"
 
 enum index_statement {
     INDEX_BEGIN,
@@ -93,10 +94,18 @@ struct index {
     struct sqlite3_stmt *statements[INDEX_STATEMENT_COUNT];
 };
 
+/* Before the first connection: what is read of the log may be in the page cache only, when a sync failed
+ * before (DESIGN rule 5), and the next checkpoint would trust it. Writes the same bytes again and syncs them.
+ */
+int index_settle(struct os_fs *fs);
 /* writing: makes the file and schema when missing. BRANT_ENOTFOUND (reading, no file), BRANT_EUNSUPPORTED:
  * another schema version; BRANT_ECORRUPT, BRANT_ENOSPACE, BRANT_EIO. */
 int index_open(struct os_fs *fs, bool writing, struct index **ret);
-void index_close(struct index *ix); /* NULL is allowed */
+/* Writes nothing: the log stays as it is. NULL is allowed. */
+void index_close(struct index *ix);
+/* Before the last connection is closed: closing it copies the log into the database and removes it. Not after
+ * a sync that failed. */
+void index_finish(struct index *ix);
 /* Deletes the files of a closed index. */
 int index_delete(struct os_fs *fs);
 

@@ -319,6 +319,7 @@ struct store {
     size_t thread_count;
 
     struct applier applier;
+    pthread_mutex_t checkpoint_lock;
     struct index *checkpoint_ix;
     struct compactor *compactor;
 

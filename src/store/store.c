@@ -52,6 +52,7 @@ static void init(struct store *st)
     st->submitted_tail = &st->submitted;
     st->queue_tail = &st->queue;
     pthread_mutex_init(&st->lock, NULL);
+    pthread_mutex_init(&st->checkpoint_lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&st->writer_cond, &attr);
@@ -167,8 +168,8 @@ static int open_all(struct store *st, bool new_index, struct store_opened *opene
                                .body_bytes_max = st->config.staged_bytes_max};
     int rc = os_fs_lock(st->fs, "lock");
 
-    if (!rc && new_index)
-        rc = index_delete(st->fs);
+    if (!rc)
+        rc = new_index ? index_delete(st->fs) : index_settle(st->fs);
     if (!rc)
         rc = journal_open(st->fs, &jc, &st->journal, &opened->journal);
     if (!rc)
@@ -267,6 +268,8 @@ void store_close(struct store *st)
     batches_free(st->spare);
     index_close(st->writer_ix);
     index_close(st->checkpoint_ix);
+    if (st->compactor && !atomic_load(&st->dead))
+        index_finish(st->applier.ix);
     index_close(st->applier.ix);
     applier_done(&st->applier);
     if (st->bodies)
@@ -285,6 +288,7 @@ void store_close(struct store *st)
     pthread_cond_destroy(&st->apply_cond);
     pthread_cond_destroy(&st->applied_cond);
     pthread_cond_destroy(&st->care_cond);
+    pthread_mutex_destroy(&st->checkpoint_lock);
     pthread_mutex_destroy(&st->lock);
     free(st);
 }

@@ -65,21 +65,21 @@ struct store_opened {
 int store_open(struct os_fs *fs, const struct store_config *config, const struct store_seam *seam,
                struct store **ret, struct store_opened *ret_opened);
 /* Stops the threads first. Operations not yet answered never are; they have to be valid
- * until here, and bodies of such commits are freed. */
+ * until here, and bodies of such commits are freed. Journal and index of a dead store stay as they are. */
 void store_close(struct store *st);
 
 int store_threads_start(struct store *st); /* BRANT_OK or BRANT_EIO */
 void store_threads_stop(struct store *st);
 
 /* Each does a bounded piece of work: 1 when it did something, 0 when there was nothing to do (yet), or a
- * negative code. BRANT_EIO from the writer is final: the process has to end (rule 6). */
+ * negative code. BRANT_EIO from writer, apply or checkpoint is final: the process has to end (rule 6). */
 int store_writer_step(struct store *st, int64_t now_ms);
 int store_apply_step(struct store *st, int64_t now_ms);
 int store_checkpoint_step(struct store *st, int64_t now_ms);
 int store_compaction_step(struct store *st, int64_t now_ms);
 
-/* True once the journal answered a failed write or sync: nothing will be acknowledged any more. With threads
- * on_fatal (may be NULL) is called once, on the writer thread. */
+/* True once a write or sync of journal or index failed: nothing will be acknowledged or written any more.
+ * With threads on_fatal (may be NULL) is called once, on the writer thread. */
 bool store_dead(const struct store *st);
 void store_on_fatal(struct store *st, void (*on_fatal)(void *ctx), void *ctx);
 

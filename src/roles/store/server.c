@@ -300,7 +300,7 @@ static void store_fatal(void *context)
 {
     (void)context;
     log_event(LOG_ERROR, "store-fatal",
-              LOG_STR("reason", "the journal could not be made durable; this process ends here"),
+              LOG_STR("reason", "journal or index could not be made durable; this process ends here"),
               LOG_I64("errno", os_fs_errno()));
     _exit(EXIT_FAILURE);
 }
