@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import subprocess
+import time
 
 import pytest
 
@@ -368,6 +369,9 @@ def test_an_imported_hash_gains_scram(brantd, authority, kind):
         assert not secure.auth(c, "PLAIN", secure.plain(user, "wrong"))[0]
         assert not secure.Scram(user, "from elsewhere").login(c)[0], "a wrong password makes none"
         assert secure.auth(c, "PLAIN", secure.plain(user, "from elsewhere"))[0]
+    deadline = time.monotonic() + 20
+    while not row()["has_scram"] and time.monotonic() < deadline:
+        time.sleep(0.05)  # nobody waits for them to log in
     with secure.session(brantd, "submissions") as c:
         good, text = secure.Scram(user, "from elsewhere").login(c)
         assert good, text
