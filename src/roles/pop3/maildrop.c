@@ -92,7 +92,10 @@ void pop3_session_leave(struct pop3_session *s)
 
 void pop3_session_give_up(struct pop3_session *s)
 {
-    store_peer_forget(&s->edge.peer); /* a late answer must not be taken for that to the next question */
+    /* A late answer must not be taken for that to the next question. But what presents the session stays
+     * under way: it is not to be said twice, and its answer is good whenever it comes. */
+    if (s->edge.presented)
+        store_peer_forget(&s->edge.peer);
     switch (s->wait) {
     case POP3_WAIT_VERDICT:
         pop3_session_end(s, POP3_CLOSE_OVERLOAD);

@@ -32,6 +32,9 @@ void pop3_session_end(struct pop3_session *s, enum pop3_close_reason reason)
 {
     pop3_server_end(s->engine, edge_may_speak(&s->edge) ? reason : POP3_CLOSE_LOST);
     s->edge.stage = EDGE_OPEN; /* the engine has its last event to give */
+    /* Nobody waits any more, and a login could not be asked again: it points into the engine. */
+    if (s->wait == POP3_WAIT_VERDICT || s->wait == POP3_WAIT_LOGIN)
+        s->wait = POP3_WAIT_NONE;
     net_pump_kick(s->pump);
 }
 
@@ -123,6 +126,13 @@ static void on_secured(void *context, const struct net_tls_info *info, size_t di
     pop3_greeting_secured(context, info, discarded);
 }
 
+/* Where no further connection will come, the process ends with its last one. */
+static void stop_when_idle(struct pop3_shared *shared)
+{
+    if (shared->session_count == 0 && role_draining(shared->edge.role))
+        role_stop(shared->edge.role);
+}
+
 static void release(struct pop3_session *s)
 {
     struct pop3_server_stats stats = pop3_server_stats(s->engine);
@@ -134,8 +144,8 @@ static void release(struct pop3_session *s)
     *s->link = s->next;
     if (s->next)
         s->next->link = s->link;
-    if (--s->shared->session_count == 0 && role_draining(s->shared->edge.role))
-        role_stop(s->shared->edge.role);
+    s->shared->session_count--;
+    stop_when_idle(s->shared);
     free(s);
 }
 
@@ -190,6 +200,7 @@ void pop3_session_start(struct pop3_shared *shared, enum ipc_service service, co
     if (!edge_init(&s->edge, &shared->edge, service, a, &pop3_session_peer_ops)) {
         close(a->fd);
         free(s);
+        stop_when_idle(shared); /* that one was all, where a process takes one connection */
         return;
     }
     s->shared = shared;

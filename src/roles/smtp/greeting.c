@@ -74,9 +74,10 @@ void smtp_greeting_answer_verdict(struct smtp_session *s, uint8_t status)
     s->edge.presented = true;
     if (s->wait == SMTP_WAIT_VERDICT) {
         s->wait = SMTP_WAIT_NONE;
-        if (s->greeted)
-            smtp_session_reply(s, NULL); /* to XCLIENT */
-        else
+        if (s->greeted) { /* to XCLIENT */
+            smtp_greeting_offer(s);
+            smtp_session_reply(s, NULL);
+        } else
             admitted(s);
     }
     smtp_session_ask(s);

@@ -50,10 +50,20 @@ static bool blocked(const struct smtp_session *s)
     return s->message.body && (!smtp_message_room(&s->message) || submission_blocked(s));
 }
 
+/* A question could not even be repeated: that of a login points into the engine, which has let go of it. */
+void smtp_session_ask_no_more(struct smtp_session *s)
+{
+    if (s->edge.presented)
+        store_peer_forget(&s->edge.peer);
+    s->wait = SMTP_WAIT_NONE;
+}
+
 void smtp_session_end(struct smtp_session *s, enum smtp_close_reason reason)
 {
     smtp_server_end(s->engine, edge_may_speak(&s->edge) ? reason : SMTP_CLOSE_LOST);
     s->edge.stage = EDGE_OPEN; /* the engine has its last event to give */
+    if (!smtp_server_busy(s->engine))
+        smtp_session_ask_no_more(s); /* else it ends behind the answer to a message */
     net_pump_kick(s->pump);
 }
 
@@ -72,7 +82,9 @@ static bool is_open(struct smtp_session *s, struct span *in)
             smtp_session_ask(s);
         }
     }
-    return s->edge.stage == EDGE_OPEN || s->finished;
+    /* The engine refuses a client that speaks before the greeting, so it sees what comes before the verdict.
+     */
+    return s->edge.stage == EDGE_OPEN || edge_may_speak(&s->edge);
 }
 
 static size_t feed(void *context, struct span in, uint64_t now_ms)
@@ -177,23 +189,30 @@ static void on_secured(void *context, const struct net_tls_info *info, size_t di
     smtp_greeting_secured(context, info, discarded);
 }
 
+/* Where no further connection will come, the process ends with its last one. */
+static void stop_when_idle(struct smtp_shared *shared)
+{
+    if (shared->session_count == 0 && role_draining(shared->edge.role))
+        role_stop(shared->edge.role);
+}
+
 static void release(struct smtp_session *s)
 {
     login_done(&s->login);
     smtp_message_done(&s->message);
     submission_free(s->submission);
     s->submission = NULL;
+    buf_done(&s->trace_prefix);
     smtp_session_account(s);
     buf_done(&s->question);
-    buf_done(&s->trace_prefix);
     buf_done(&s->client_name);
     smtp_server_free(s->engine);
     edge_done(&s->edge);
     *s->link = s->next;
     if (s->next)
         s->next->link = s->link;
-    if (--s->shared->session_count == 0 && role_draining(s->shared->edge.role))
-        role_stop(s->shared->edge.role);
+    s->shared->session_count--;
+    stop_when_idle(s->shared);
     free(s);
 }
 
@@ -263,6 +282,7 @@ void smtp_session_start(struct smtp_shared *shared, enum ipc_service service, co
     if (!edge_init(&s->edge, &shared->edge, service, a, &smtp_session_peer_ops)) {
         close(a->fd);
         free(s);
+        stop_when_idle(shared); /* that one was all, where a process takes one connection */
         return;
     }
     const struct net_stream_conf stream = {.input_max_bytes = INPUT_STRANGER_BYTES,

@@ -54,6 +54,8 @@ struct smtp_session {
 void smtp_session_wait_for(struct smtp_session *s, enum smtp_wait wait);
 /* Answers the engine; nothing is waited for any more. */
 void smtp_session_reply(struct smtp_session *s, const struct smtp_reply *r);
+/* The session is over: whatever the store was asked, nobody waits for the answer. */
+void smtp_session_ask_no_more(struct smtp_session *s);
 /* smtp_server_end, but in silence where nothing may be said yet. */
 void smtp_session_end(struct smtp_session *s, enum smtp_close_reason reason);
 /* Counts what the message holds against the pool. */

@@ -106,7 +106,6 @@ void submission_answer_sender(struct smtp_session *s, const struct ipc_sender_ve
     log_event(LOG_INFO, "submission-sender-refused", LOG_HEX("session", edge_session(&s->edge)),
               LOG_IP("peer", &s->edge.source), LOG_SPAN("account", buf_span(&s->edge.address)),
               LOG_SPAN("from", buf_span(&s->question)), LOG_STR("reason", ipc_status_text(v->status)));
-    smtp_message_reset(&s->message);
     smtp_session_reply(s, v->status == IPC_REFUSED || v->status == IPC_INVALID ? &foreign : &later);
 }
 

@@ -411,10 +411,10 @@ static void on_credit(struct store_peer *p, const struct ipc_body_credit *m)
         smtp_message_fail(&s->message, m->status);
     } else
         s->message.credit += m->bytes;
+    if (s->wait != SMTP_WAIT_COMMIT)
+        smtp_message_flush(&s->message, &s->edge.peer, false);
     if (s->wait == SMTP_WAIT_CREDIT)
         smtp_session_end_of_data(s);
-    else if (s->wait != SMTP_WAIT_COMMIT)
-        smtp_message_flush(&s->message, &s->edge.peer, false);
     smtp_session_account(s);
     net_pump_kick(s->pump);
 }
@@ -457,7 +457,10 @@ void smtp_session_store_timeout(struct smtp_session *s)
 {
     const struct smtp_reply later = smtp_session_refusal(s, IPC_TRY_LATER);
 
-    store_peer_forget(&s->edge.peer); /* a late answer must not be taken for that to the next question */
+    /* A late answer must not be taken for that to the next question. But what presents the session stays
+     * under way: it is not to be said twice, and its answer is good whenever it comes. */
+    if (s->edge.presented)
+        store_peer_forget(&s->edge.peer);
     switch (s->wait) {
     case SMTP_WAIT_VERDICT:
         s->wait = SMTP_WAIT_NONE;
@@ -488,6 +491,7 @@ static void event_mail(struct smtp_session *s, const struct smtp_event *e)
 {
     const struct smtp_reply too_long = {553, 1, 7, "this address can't be used"};
 
+    smtp_message_reset(&s->message); /* of a MAIL that was refused */
     s->message.smtputf8 = e->smtputf8;
     s->declared_bytes = e->size_bytes;
     if (smtp_message_reverse_path(&s->message, e->mailbox)) {
@@ -592,6 +596,7 @@ bool smtp_session_event(struct smtp_session *s, const struct smtp_event *e)
         return true;
     case SMTP_EVENT_CLOSE:
         s->finished = true;
+        smtp_session_ask_no_more(s);
         smtp_session_log_close(s, e->reason);
         return false;
     }

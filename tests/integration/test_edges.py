@@ -1,0 +1,144 @@
+"""The side of brant-smtp and brant-pop3 that faces the store, when the store is slow, away or new, and what a session must
+not keep from who it was before."""
+import contextlib
+import json
+import os
+import signal
+import time
+
+import pytest
+
+import secure
+import wire
+from test_lmtp_proxy import free_ports
+
+OPEN = {"auth.source_failures": "10000", "auth.account_failures": "1000", "auth.failure_delay": "20 ms"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prepared(brantd):
+    secure.configure(brantd, OPEN)
+
+
+@contextlib.contextmanager
+def store_stopped(brantd):
+    """The store stands still inside, and goes on behind."""
+    [store] = brantd.roles("brant-store")
+    os.kill(store.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(store.pid, signal.SIGCONT)
+
+
+def edges(brantd):
+    return {p.pid for name in ("brant-smtp", "brant-pop3") for p in brantd.roles(name)}
+
+
+def arriving_bytes(brantd):
+    system = json.loads(brantd.cli("status", "--json"))
+    return {p["name"]: int(p["figures"]["arriving_bytes"]) for p in system["processes"] if "arriving_bytes" in p["figures"]}
+
+
+def eventually(what, timeout=10):
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if what():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_who_speaks_before_the_verdict_is_refused(brantd):
+    """Waiting for the store is no reason to forget that the greeting comes first."""
+    with store_stopped(brantd), wire.Connection(brantd.smtp_port) as c:
+        c.send(b"EHLO early.example\r\n")
+        assert c.rest().startswith(b"554 ")
+    brantd.smtp().close()
+
+
+def test_a_client_that_leaves_before_the_outcome_leaves_nothing_behind(brantd):
+    user = brantd.account()
+    for _ in range(5):
+        c = brantd.smtp()
+        c.ehlo()
+        c.expect(250, "MAIL FROM:<a@example.org>")
+        c.expect(250, f"RCPT TO:<{user}>")
+        c.expect(354, "DATA")
+        with store_stopped(brantd):
+            c.send(b"Subject: x\r\n\r\ntext\r\n.\r\n")
+            time.sleep(0.2)
+            c.close()
+            time.sleep(0.2)
+    assert eventually(lambda: not any(arriving_bytes(brantd).values())), arriving_bytes(brantd)
+
+
+def test_xclient_changes_what_is_offered(brantd):
+    """Logging in in clear is for this machine; a client behind a proxy is not of this machine."""
+    [port] = free_ports(1)
+    base = secure.port(brantd, "submission")
+    before = secure.configure(brantd, {"listen.submission": f"127.0.0.1:{base}, 127.0.0.1:{port} xclient=127.0.0.0/8"})
+    try:
+        with wire.Smtp(port) as c:
+            assert "AUTH" in c.ehlo()[1]
+            c.expect(220, "XCLIENT ADDR=192.0.2.1")
+            assert "AUTH" not in c.ehlo()[1]
+            c.expect(220, "XCLIENT ADDR=127.0.0.1")
+            assert "AUTH" in c.ehlo()[1]
+    finally:
+        secure.restore(brantd, before)
+
+
+def test_a_message_of_header_alone_that_is_larger_than_the_credit(brantd):
+    """Its end is there before the store has given room for it."""
+    alice = brantd.account()
+    before = secure.configure(brantd, {"max_header_size": "4 MiB"})
+    try:
+        with secure.session(brantd, "submissions") as c:
+            secure.login(c, alice)
+            fields = b"".join(b"X-Field-%d: %s\r\n" % (n, b"x" * 900) for n in range(2000))
+            head = secure.message(alice, alice, "header-alone", body=b"")[:-2]
+            start = time.monotonic()
+            code, text = secure.submit(c, alice, alice, head + fields)
+            assert code == 250, text
+            assert time.monotonic() - start < 20
+        [stored] = brantd.mailbox(alice)
+        assert b"X-Field-1999: " in stored
+    finally:
+        secure.restore(brantd, before)
+
+
+@pytest.mark.slow
+def test_a_store_that_is_there_and_does_not_answer(brantd):
+    """Sessions give up after a minute, one by one; they are not presented to it twice, which it would take for a fault,
+    and what was asked for is forgotten."""
+    alice, bob = brantd.account(), brantd.account()
+    brantd.send(alice, b"Subject: one\r\n\r\ntext\r\n")
+    before = edges(brantd)
+    mx, pop3 = brantd.smtp(timeout=120), brantd.pop3(alice, timeout=120)
+    submission = secure.login(secure.session(brantd, "submissions", timeout=120), bob)
+    mx.ehlo()
+    mx.expect(250, "MAIL FROM:<a@example.org>")
+    [store] = brantd.roles("brant-store")
+    os.kill(store.pid, signal.SIGKILL)
+    assert eventually(lambda: any(p.pid != store.pid for p in brantd.roles("brant-store")))
+    with store_stopped(brantd):
+        mx.send(f"RCPT TO:<{alice}>\r\n".encode())
+        pop3.send(b"RETR 1\r\n")
+        submission.sock.sendall(f"MAIL FROM:<{bob}>\r\n".encode())
+        assert mx.reply()[0] == 451
+        assert submission.reply()[0] == 451
+        assert pop3.line().startswith(b"-ERR")
+        mx.send(f"RCPT TO:<{alice}>\r\n".encode())
+        pop3.send(b"RETR 1\r\n")
+        time.sleep(0.5)
+    assert mx.reply()[0] == 250
+    assert pop3.line().startswith(b"+OK")
+    pop3.until(b"\r\n.\r\n")
+    code, text = secure.submit(submission, bob, alice, secure.message(bob, alice, "later"))
+    assert code == 250, text
+    assert edges(brantd) == before
+    for c in (mx, pop3, submission):
+        c.close()
+    assert eventually(lambda: len(brantd.mailbox(alice)) == 2)
+    assert brantd.mailbox(alice)[1].startswith(f"Return-Path: <{bob}>\r\n".encode())
