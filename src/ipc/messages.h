@@ -58,6 +58,9 @@ enum ipc_service {
     IPC_SERVICE_COUNT
 };
 #define IPC_SERVICE_BIT(service) (1u << (service))
+/* Those with TLS from the first byte: nothing is ever said on them in clear. */
+#define IPC_SERVICES_IMPLICIT_TLS \
+    (IPC_SERVICE_BIT(IPC_SERVICE_SUBMISSIONS) | IPC_SERVICE_BIT(IPC_SERVICE_POP3S))
 
 /* What a password of its own (an app password) opens; bits of app_password_*.services. */
 enum ipc_protocol {

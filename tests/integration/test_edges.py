@@ -4,12 +4,14 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import time
 
 import pytest
 
 import secure
 import wire
+from brantd import BRANT, DOMAIN, Brantd
 from test_lmtp_proxy import free_ports
 
 OPEN = {"auth.source_failures": "10000", "auth.account_failures": "1000", "auth.failure_delay": "20 ms"}
@@ -106,6 +108,57 @@ def test_a_message_of_header_alone_that_is_larger_than_the_credit(brantd):
         assert b"X-Field-1999: " in stored
     finally:
         secure.restore(brantd, before)
+
+
+@pytest.mark.parametrize("clear,implicit", [("submission", "submissions"), ("pop3", "pop3s")])
+def test_out_of_descriptors_nothing_is_said_in_clear_where_tls_comes_first(tmp_path, clear, implicit):
+    """A farewell in clear would be taken for the first bytes of a handshake."""
+    small = Brantd(tmp_path / "small").start(open_files=120)
+    held = []
+    try:
+        for _ in range(150):
+            c = wire.Connection(secure.port(small, clear), timeout=5)
+            held.append(c)
+            if c.more() or c.buffer[:4] in (b"421 ", b"-ERR"):
+                break
+        else:
+            pytest.fail("there were descriptors for all of them")
+        with wire.Connection(secure.port(small, implicit), timeout=5) as c:
+            assert c.rest() == b""
+    finally:
+        for c in held:
+            c.close()
+        assert not small.stop()
+
+
+def test_one_connection_per_process_and_a_peer_that_is_no_proxy(own_brantd):
+    """The process that turned the peer away has had its connection: its place is filled anew."""
+    brantd = own_brantd
+    with open(os.path.join(brantd.directory, "brant.conf")) as f:
+        text = f.read()
+    assert not brantd.stop()
+    [port] = free_ports(1)
+    path = brantd.directory + "/isolated.conf"
+    with open(path, "w") as f:
+        f.write(text.replace(f"listen.pop3 = 127.0.0.1:{brantd.pop3_port}",
+                             f"listen.pop3 = 127.0.0.1:{brantd.pop3_port}, 127.0.0.1:{port} proxy=127.0.7.0/24") +
+                "isolation.pop3 = connection\ninstances.pop3 = 1\n")
+    with open(brantd.output, "ab") as out:
+        brantd.process = subprocess.Popen([BRANT, "serve", "-c", path], stdin=subprocess.DEVNULL, stdout=out,
+                                          stderr=subprocess.STDOUT)
+    assert eventually(lambda: brantd.process.poll() is not None or served(brantd), 20)
+    for _ in range(3):
+        with wire.Connection(port) as c:
+            assert c.rest() == b""
+        brantd.pop3(f"alice@{DOMAIN}", timeout=5).close()
+
+
+def served(brantd):
+    try:
+        brantd.pop3(f"alice@{DOMAIN}", timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 @pytest.mark.slow

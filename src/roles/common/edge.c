@@ -58,18 +58,17 @@ bool edge_shared_message(struct edge_shared *s, struct net_channel *c, const str
 /* ---- one connection ---------------------------------------------------------------------------------------
  */
 
-/* What a service begins with, and where the configuration has its listeners. */
+/* Where the configuration has the listeners of a service. */
 static const struct service {
-    bool implicit_tls, local_socket;
+    bool local_socket;
     size_t listeners; /* offset in struct conf; not of a Unix socket */
 } SERVICES[IPC_SERVICE_COUNT] = {
     [IPC_SERVICE_SMTP] = {.listeners = offsetof(struct conf, listen_smtp)},
     [IPC_SERVICE_POP3] = {.listeners = offsetof(struct conf, listen_pop3)},
     [IPC_SERVICE_SUBMISSION] = {.listeners = offsetof(struct conf, listen_submission)},
-    [IPC_SERVICE_SUBMISSIONS] = {.implicit_tls = true,
-                                 .listeners = offsetof(struct conf, listen_submissions)},
+    [IPC_SERVICE_SUBMISSIONS] = {.listeners = offsetof(struct conf, listen_submissions)},
     [IPC_SERVICE_SUBMISSION_LOCAL] = {.local_socket = true},
-    [IPC_SERVICE_POP3S] = {.implicit_tls = true, .listeners = offsetof(struct conf, listen_pop3s)},
+    [IPC_SERVICE_POP3S] = {.listeners = offsetof(struct conf, listen_pop3s)},
     [IPC_SERVICE_LMTP] = {.listeners = offsetof(struct conf, listen_lmtp)},
     [IPC_SERVICE_LMTP_LOCAL] = {.local_socket = true},
 };
@@ -82,6 +81,11 @@ static const struct conf_listener *listener_of(const struct conf *conf, enum ipc
     if (SERVICES[service].local_socket)
         return NULL;
     return conf_listener_find((const void *)(base + SERVICES[service].listeners), address);
+}
+
+static bool begins_with_tls(const struct edge *e)
+{
+    return (IPC_SERVICES_IMPLICIT_TLS & IPC_SERVICE_BIT(e->service)) != 0;
 }
 
 struct span edge_session(const struct edge *e)
@@ -162,7 +166,7 @@ int edge_take_proxy(struct edge *e, struct span *in)
 
 bool edge_may_speak(const struct edge *e)
 {
-    return e->stage != EDGE_PROXY && (e->secured || !SERVICES[e->service].implicit_tls);
+    return e->stage != EDGE_PROXY && (e->secured || !begins_with_tls(e));
 }
 
 uint64_t edge_deadline_ms(const struct edge *e)
@@ -203,7 +207,7 @@ int edge_admit(struct edge *e, struct net_pump *pump)
 {
     int rc = BRANT_OK;
 
-    if (!SERVICES[e->service].implicit_tls) {
+    if (!begins_with_tls(e)) {
         e->stage = EDGE_OPEN;
         return BRANT_OK;
     }

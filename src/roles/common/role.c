@@ -199,8 +199,9 @@ static void open_listener(struct role *r, struct listener *l)
 {
     if (l->fd < 0)
         return; /* closed before it was open */
+    bool silent = (IPC_SERVICES_IMPLICIT_TLS & IPC_SERVICE_BIT((unsigned)l->service)) != 0;
     struct net_listener_conf conf = {.fd = l->fd,
-                                     .farewell = r->ops->farewell,
+                                     .farewell = silent ? SPAN_NONE : r->ops->farewell,
                                      .accepted = on_accepted,
                                      .context = l,
                                      .trusted_uid = l->trusted_uid,

@@ -34,7 +34,8 @@ struct role_status;
 struct role_ops {
     const char *executable; /* names the sandbox profile */
     enum ipc_role role;
-    struct span farewell; /* to a connection that cannot be served for lack of descriptors */
+    struct span farewell; /* to a connection that cannot be served for lack of descriptors; in clear, so it is
+                             not said where TLS comes first */
 
     /* All may be NULL except accepted, when there are listeners, and message. */
     int (*prepare)(
