@@ -70,6 +70,7 @@ static int parse_expiry(const struct cli *cli, uint64_t *ret)
 {
     struct span text = span_str(cli->expires ? cli->expires : "");
     struct tm day = {0};
+    time_t now = time(NULL), over;
     uint64_t seconds;
     const char *end;
 
@@ -77,14 +78,17 @@ static int parse_expiry(const struct cli *cli, uint64_t *ret)
     if (!cli->expires || span_eq_str(text, "never"))
         return CLI_DONE;
     if (parse_span_of_time(text, &seconds)) {
-        *ret = (uint64_t)time(NULL) + seconds;
+        *ret = (uint64_t)(now + (time_t)seconds);
         return CLI_DONE;
     }
     end = strptime(cli->expires, "%Y-%m-%d", &day);
     if (!end || *end)
         return cli_usage(cli->command, "--expires %s: write for example 90d, 12h or 2027-01-31",
                          cli->expires);
-    *ret = (uint64_t)timegm(&day) + DAY_S;
+    over = timegm(&day) + DAY_S;
+    if (over <= now)
+        return cli_usage(cli->command, "--expires %s: that day is over", cli->expires);
+    *ret = (uint64_t)over;
     return CLI_DONE;
 }
 

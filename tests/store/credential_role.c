@@ -82,6 +82,9 @@ static void case_app_passwords(struct world *w)
     grant_add(&cli, ALICE, APP, "", IPC_PROTOCOL_ALL, 0, SPAN_NONE, IPC_INVALID);
     grant_add(&cli, ALICE, APP, "a\nb", IPC_PROTOCOL_ALL, 0, SPAN_NONE, IPC_INVALID);
     grant_add(&cli, ALICE, APP, "none", 0, 0, SPAN_NONE, IPC_INVALID);
+    /* a time that is none must not become "never" */
+    grant_add(&cli, ALICE, APP, "endless", IPC_PROTOCOL_ALL, UINT64_MAX, SPAN_NONE, IPC_INVALID);
+    grant_add(&cli, ALICE, APP, "endless", IPC_PROTOCOL_ALL, UINT64_MAX / 1000, SPAN_NONE, IPC_INVALID);
     grant_add(&cli, "nobody@brant.test", APP, "x", IPC_PROTOCOL_ALL, 0, SPAN_NONE, IPC_NOT_FOUND);
     grant_add(&cli, "nobody", APP, "x", IPC_PROTOCOL_ALL, 0, SPAN_NONE, IPC_INVALID);
     CHECK(grant_count(&cli, ALICE, APP) == 3 && grant_count(&cli, BOB, APP) == 0);

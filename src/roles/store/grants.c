@@ -151,6 +151,8 @@ static const char *wrong_grant(const struct ipc_grant_add *q)
 {
     if (q->kind == IPC_GRANT_CERTIFICATE && q->fingerprint.len != IPC_FINGERPRINT_BYTES)
         return "the fingerprint of a certificate is its SHA-256";
+    if (q->expires_at_s > INT64_MAX / 1000)
+        return "there is no such time for it to end";
     return q->kind != IPC_GRANT_SEND_AS && q->protocols == 0 ? "it would be good for no protocol" : NULL;
 }
 
@@ -169,11 +171,10 @@ void on_grant_add(struct server *sv, struct peer *p, const struct ipc_message *m
     g->op.release = grant_release;
     g->op.store.kind = STORE_OP_GRANT_ADD;
     s->address = admin_take_address(&g->op.arena, q->address);
-    s->grant =
-        (struct store_grant){.kind = q->kind,
-                             .name = take_name(&g->op.arena, q->kind, q->name),
-                             .protocols = q->protocols,
-                             .expires_ms = q->expires_at_s > UINT64_MAX / 1000 ? 0 : q->expires_at_s * 1000};
+    s->grant = (struct store_grant){.kind = q->kind,
+                                    .name = take_name(&g->op.arena, q->kind, q->name),
+                                    .protocols = q->protocols,
+                                    .expires_ms = q->expires_at_s * 1000};
     const char *wrong = s->address.len == 0      ? "not an account: write user@example.org"
                         : s->grant.name.len == 0 ? bad_name(q->kind)
                                                  : wrong_grant(q);
