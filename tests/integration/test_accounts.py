@@ -197,5 +197,5 @@ def test_trace_tells_the_story(brantd):
     assert brantd.send(user, sent)[0] == 250
     for query in (user, "<traced@example.org>"):
         story = brantd.cli("trace", query)
-        assert "sender@example.org" in story and user in story
+        assert "sender@example.org" in story and user in story and "in a mailbox" in story
     brantd.cli("trace", "<never@example.org>", status=1)

@@ -289,6 +289,8 @@ def test_a_remote_recipient_is_held(brantd, authority, tmp_path, client, service
     assert row["recipient"] == "someone@example.org"
     assert row["account"] == user
     assert "held" in row["state"]
+    story = brantd.cli("trace", "someone@example.org")
+    assert "in the queue" in story and f"account={user}" in story.replace(": ", "=").replace('"', "") and "TLSv1.3" in story
     assert "someone@example.org" in brantd.cli("queue", "list")
 
 
@@ -375,6 +377,11 @@ def test_one_account_cannot_send_without_end(brantd, authority):
         with secure.login(secure.session(brantd, "submissions"), other) as c:
             assert secure.submit(c, other, to, secure.message(other, to, "other"))[0] == 250
         assert len(brantd.mailbox(to)) == 4
+        with secure.login(secure.session(brantd, "submissions"), brantd.account()) as c:
+            for n in range(8):  # nothing is sent: nothing is counted
+                c.expect(250, "MAIL FROM:<>")
+                c.expect(250, "RCPT TO:<far@example.org>")
+                c.expect(250, "RSET")
         many = brantd.account()
         with secure.login(secure.session(brantd, "submissions"), many) as c:
             far = [f"r{n}@example.org" for n in range(8)]

@@ -247,7 +247,8 @@ static struct span decimal(struct arena *a, uint64_t n)
     return arena_dup(a, buf_span(&out));
 }
 
-static void trace_pairs(struct arena *a, const struct store_trace_row *t, struct ipc_trace_row *row)
+static void trace_pairs(struct store *st, struct arena *a, const struct store_trace_row *t,
+                        struct ipc_trace_row *row)
 {
     struct ipc_pair pairs[] = {
         {SPAN_LIT("message_id"), t->message_id},
@@ -257,9 +258,11 @@ static void trace_pairs(struct arena *a, const struct store_trace_row *t, struct
         {SPAN_LIT("source"), t->source},
         {SPAN_LIT("helo"), t->helo},
         {SPAN_LIT("protocol"), t->protocol},
+        {SPAN_LIT("tls"), t->tls},
+        {SPAN_LIT("account"), t->submitter ? account_name(st, t->submitter, a) : SPAN_NONE},
         {SPAN_LIT("session"), hex(a, t->session, sizeof t->session)},
         {SPAN_LIT("commit"), hex(a, t->commit, sizeof t->commit)},
-        {SPAN_LIT("now"), t->present ? SPAN_LIT("in a mailbox") : SPAN_LIT("deleted")},
+        {SPAN_LIT("now"), t->present ? SPAN_LIT("in a mailbox or in the queue") : SPAN_LIT("deleted")},
     };
     struct ipc_pair *out = arena_array(a, sizeof pairs / sizeof *pairs, sizeof *out);
     uint32_t count = 0;
@@ -291,7 +294,7 @@ static void run_trace(struct work *work, void *reader)
     for (size_t i = 0; i < count; i++) {
         rows[i] = (struct ipc_trace_row){
             .seq = found[i].seq, .time_us = (uint64_t)found[i].time_ms * 1000, .event = SPAN_LIT("accepted")};
-        trace_pairs(&w->arena, &found[i], &rows[i]);
+        trace_pairs(w->read.sv->store, &w->arena, &found[i], &rows[i]);
     }
     answer->rows = rows;
     answer->rows_count = (uint32_t)count;
