@@ -374,7 +374,9 @@ enum {
     F(U8, remote, 1, _)                    \
     F(BYTES, text, IPC_TEXT_MAX, _)
 
-/* SENDER_CHECK: may the account of this session use this address as a sender? IPC_OK or IPC_REFUSED. */
+/* SENDER_CHECK: may the account of this session use this address as a sender? IPC_OK or IPC_REFUSED. Asked
+ * for every reverse-path (empty: the null one, which everybody may use), so that the store knows where a
+ * transaction begins, and for addresses of the header. */
 #define IPC_FIELDS_sender_check(F) \
     F(ID, session, 0, _)           \
     F(BYTES, address, IPC_ADDRESS_MAX, _)

@@ -187,7 +187,7 @@ static void case_senders(struct world *w)
         {"info@brant.test", IPC_REFUSED, IPC_OK},
         {"nobody@brant.test", IPC_REFUSED, IPC_REFUSED},
         {"alice@example.org", IPC_REFUSED, IPC_REFUSED},
-        {"", IPC_REFUSED, IPC_REFUSED},
+        {"", IPC_OK, IPC_OK}, /* the null reverse-path */
         {"alice", IPC_REFUSED, IPC_REFUSED},
         {"@brant.test", IPC_REFUSED, IPC_REFUSED},
         {"@other.test", IPC_REFUSED, IPC_REFUSED},
@@ -356,6 +356,10 @@ static void case_limits(struct world *w)
     expect_limit(&submission, alice, "carol@example.org", "the limit of 6 recipients in a day is reached");
     CHECK(sender(&submission, alice, ALICE) == IPC_OK); /* the next transaction */
     CHECK(rcpt(&submission, alice, "carol@example.org").status == IPC_OK);
+    for (unsigned i = 0; i < 10; i++) { /* transactions of the null reverse-path that come to nothing */
+        CHECK(sender(&submission, alice, "") == IPC_OK);
+        CHECK(rcpt(&submission, alice, "carol@example.org").status == IPC_OK);
+    }
     const char *const four[] = {"a@example.org", "b@example.org", "c@example.org", "d@example.org", NULL};
     CHECK(commit(&submission, alice, S, false, four, results, NULL) == IPC_TOO_MANY);
     CHECK(commit(&submission, alice, S, false, four + 1, results, NULL) == IPC_OK);

@@ -496,9 +496,9 @@ static void event_mail(struct smtp_session *s, const struct smtp_event *e)
     s->declared_bytes = e->size_bytes;
     if (smtp_message_reverse_path(&s->message, e->mailbox)) {
         smtp_session_reply(s, &too_long);
-    } else if (!smtp_session_submits(s) || e->mailbox.len == 0) {
+    } else if (!smtp_session_submits(s)) {
         smtp_session_reply(s, NULL);
-    } else { /* RFC 6409 6.1: the login must own it */
+    } else { /* RFC 6409 6.1: the login must own it; of the null one the store only learns */
         buf_reset(&s->question);
         buf_append(&s->question, e->mailbox);
         smtp_session_wait_for(s, SMTP_WAIT_SENDER);

@@ -64,7 +64,9 @@ void on_sender_check(struct server *sv, struct peer *p, const struct ipc_message
     buf_init(&address, IPC_ADDRESS_MAX);
     session->recipients = 0; /* a transaction begins, or its end is near */
     int rc = canonical_address(q->address, &address);
-    if (rc != BRANT_OK) {
+    if (q->address.len == 0) { /* the null reverse-path is everybody's */
+        answer.sender_verdict.status = IPC_OK;
+    } else if (rc != BRANT_OK) {
         answer.sender_verdict.status = IPC_REFUSED;
         answer.sender_verdict.text = SPAN_LIT("not an address");
     } else {
