@@ -30,7 +30,8 @@ def store_stopped(brantd):
     try:
         yield
     finally:
-        os.kill(store.pid, signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(store.pid, signal.SIGCONT)
 
 
 def edges(brantd):
@@ -108,6 +109,31 @@ def test_a_message_of_header_alone_that_is_larger_than_the_credit(brantd):
         assert b"X-Field-1999: " in stored
     finally:
         secure.restore(brantd, before)
+
+
+def test_a_sender_check_that_outlives_its_message(brantd):
+    """The header's address is being checked when the store dies; the client gives the message up meanwhile."""
+    alice, bob = brantd.account(), brantd.account()
+    head = secure.message(bob, alice, "given-up")  # From is not the account's: the store is asked
+    for ending in ("RSET", "BDAT 0 LAST"):
+        before, log = edges(brantd), secure.Log(brantd)
+        c = secure.login(secure.session(brantd, "submissions"), alice)
+        c.expect(250, f"MAIL FROM:<{alice}>")
+        c.expect(250, f"RCPT TO:<{alice}>")
+        [store] = brantd.roles("brant-store")
+        with store_stopped(brantd):
+            c.send(f"BDAT {len(head)}\r\n".encode() + head)
+            time.sleep(0.3)
+            os.kill(store.pid, signal.SIGKILL)
+            code, _ = c.reply()
+            assert code == 250  # the chunk's
+            code, _ = c.command(ending)
+            assert code == (250 if ending == "RSET" else 451)
+        log.wait("event=role-ready", "name=store")
+        time.sleep(0.5)  # the session is presented anew
+        assert secure.submit(c, alice, alice, secure.message(alice, alice, "next"))[0] == 250
+        assert edges(brantd) == before
+        c.close()
 
 
 @pytest.mark.parametrize("clear,implicit", [("submission", "submissions"), ("pop3", "pop3s")])

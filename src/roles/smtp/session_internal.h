@@ -88,7 +88,7 @@ void smtp_session_store_timeout(struct smtp_session *s);
 /* The store has not taken any more of the body for too long. */
 void smtp_session_credit_timeout(struct smtp_session *s);
 /* The body under way won't be committed: the store is told, what still arrives is dropped, and the reply
- * behind the data will be that of the status. */
+ * behind the data will be that of the status; at once, where the end of the data waits for a check. */
 void smtp_session_drop_body(struct smtp_session *s, uint8_t status);
 /* The message is whole: hand over what is left of it, then commit. */
 void smtp_session_end_of_data(struct smtp_session *s);
@@ -111,7 +111,7 @@ void submission_move(struct smtp_session *s);
 bool submission_end(struct smtp_session *s);
 void submission_ask_from(struct smtp_session *s);
 void submission_answer_from(struct smtp_session *s, const struct ipc_sender_verdict *v);
-void submission_give_up_from(struct smtp_session *s);
+bool submission_has_ended(const struct submission *sub); /* submission_end was called */
 /* Why the message is refused, or NULL. */
 const struct smtp_reply *submission_refusal(const struct submission *sub);
 /* Of the body behind the header (XXH3, 128 bits). */

@@ -68,6 +68,11 @@ const struct smtp_reply *submission_refusal(const struct submission *sub)
     return sub->refused ? &sub->refusal : NULL;
 }
 
+bool submission_has_ended(const struct submission *sub)
+{
+    return sub->ended;
+}
+
 void submission_content_sum(const struct submission *sub, uint8_t ret[IPC_SUM_BYTES])
 {
     XXH128_canonical_t canonical;
@@ -202,35 +207,21 @@ void submission_ask_from(struct smtp_session *s)
     ask(s);
 }
 
-/* The data had its end while the store was asked: that waits for the answer. */
-static void go_on(struct smtp_session *s, bool at_end)
-{
-    if (at_end && s->wait == SMTP_WAIT_NONE)
-        smtp_session_end_of_data(s);
-    net_pump_kick(s->pump);
-}
-
 void submission_answer_from(struct smtp_session *s, const struct ipc_sender_verdict *v)
 {
     bool at_end = s->submission->ended;
 
     if (v->status != IPC_OK && v->status != IPC_REFUSED && v->status != IPC_INVALID) {
-        submission_give_up_from(s);
+        smtp_session_drop_body(s, IPC_TRY_LATER);
+        net_pump_kick(s->pump);
         return;
     }
     s->wait = SMTP_WAIT_NONE;
     msa_header_sender_answer(s->submission->header, v->status == IPC_OK);
     next_sender(s);
-    go_on(s, at_end);
-}
-
-void submission_give_up_from(struct smtp_session *s)
-{
-    bool at_end = s->submission->ended;
-
-    s->wait = SMTP_WAIT_NONE;
-    smtp_session_drop_body(s, IPC_TRY_LATER);
-    go_on(s, at_end);
+    if (at_end && s->wait == SMTP_WAIT_NONE) /* the data had its end while the store was asked */
+        smtp_session_end_of_data(s);
+    net_pump_kick(s->pump);
 }
 
 /* ---- moving into the message ------------------------------------------------------------------------------

@@ -400,16 +400,36 @@ static void on_answer(struct store_peer *p, const struct ipc_message *m)
     }
 }
 
+/* Nothing more is done for the message under way: a question about its header is pointless now, and must not
+ * outlive it. */
+static void fail_body(struct smtp_session *s, uint8_t status)
+{
+    bool checking = s->wait == SMTP_WAIT_FROM;
+
+    smtp_message_fail(&s->message, status);
+    smtp_session_account(s);
+    if (!checking)
+        return;
+    smtp_session_ask_no_more(s);
+    if (submission_has_ended(s->submission))
+        refuse_message(s, status);
+}
+
+void smtp_session_drop_body(struct smtp_session *s, uint8_t status)
+{
+    drop_body(s);
+    fail_body(s, status);
+}
+
 static void on_credit(struct store_peer *p, const struct ipc_body_credit *m)
 {
     struct smtp_session *s = session_of(p);
 
     if (m->body != s->message.body)
         return; /* of an earlier message */
-    if (m->status != IPC_OK) {
-        drop_body(s); /* the store keeps its name until it is told */
-        smtp_message_fail(&s->message, m->status);
-    } else
+    if (m->status != IPC_OK)
+        smtp_session_drop_body(s, m->status); /* the store keeps its name until it is told */
+    else
         s->message.credit += m->bytes;
     if (s->wait != SMTP_WAIT_COMMIT)
         smtp_message_flush(&s->message, &s->edge.peer, false);
@@ -426,7 +446,7 @@ static void on_lost(struct store_peer *p)
     s->edge.presented = false;
     login_store_lost(&s->login);
     if (s->message.body && !s->commit_sent) {
-        smtp_message_fail(&s->message, IPC_TRY_LATER); /* its chunks died with the store */
+        fail_body(s, IPC_TRY_LATER); /* its chunks died with the store */
         if (s->wait == SMTP_WAIT_CREDIT || s->wait == SMTP_WAIT_COMMIT)
             refuse_message(s, IPC_TRY_LATER);
         net_pump_kick(s->pump);
@@ -440,13 +460,6 @@ static void on_up(struct store_peer *p)
 
 const struct store_peer_ops smtp_session_peer_ops = {
     .answer = on_answer, .credit = on_credit, .lost = on_lost, .up = on_up};
-
-void smtp_session_drop_body(struct smtp_session *s, uint8_t status)
-{
-    drop_body(s);
-    smtp_message_fail(&s->message, status);
-    smtp_session_account(s);
-}
 
 void smtp_session_credit_timeout(struct smtp_session *s)
 {
@@ -474,7 +487,8 @@ void smtp_session_store_timeout(struct smtp_session *s)
         smtp_session_reply(s, &later);
         break;
     case SMTP_WAIT_FROM:
-        submission_give_up_from(s);
+        smtp_session_drop_body(s, IPC_TRY_LATER);
+        net_pump_kick(s->pump);
         break;
     default:
         if (!s->commit_sent)
