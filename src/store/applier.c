@@ -326,18 +326,25 @@ static int apply_message(struct applier *ap, const struct record_message *m,
     return apply_boxes(ap, m->boxes, m->boxes_count);
 }
 
+/* The mailbox gets a row by this alone: its own record may lie further on, or, when the account was removed
+ * meanwhile, nowhere; the tombstone has to go with its account then. */
+static int gone_put(struct applier *ap, const struct record_gone *g)
+{
+    struct box_delta *b;
+
+    TRY(entry_remove(ap, g->account, g->mailbox, g->uid));
+    TRY(box(ap, g->mailbox, g->account, &b));
+    return index_exec(ap->ix, INDEX_GONE_PUT, INDEX_N(g->mailbox), INDEX_N(g->uid), INDEX_N(g->modseq),
+                      INDEX_N(g->message), INDEX_N(g->account), INDEX_N(g->size), INDEX_N(g->time_ms),
+                      INDEX_N(ap->seq));
+}
+
 static int apply_change(struct applier *ap, const struct record_change *c)
 {
     for (size_t i = 0; i < c->entries_count; i++)
         TRY(entry_put(ap, &c->entries[i]));
-    for (size_t i = 0; i < c->gone_count; i++) {
-        const struct record_gone *g = &c->gone[i];
-
-        TRY(entry_remove(ap, g->account, g->mailbox, g->uid));
-        TRY(index_exec(ap->ix, INDEX_GONE_PUT, INDEX_N(g->mailbox), INDEX_N(g->uid), INDEX_N(g->modseq),
-                       INDEX_N(g->message), INDEX_N(g->account), INDEX_N(g->size), INDEX_N(g->time_ms),
-                       INDEX_N(ap->seq)));
-    }
+    for (size_t i = 0; i < c->gone_count; i++)
+        TRY(gone_put(ap, &c->gone[i]));
     return apply_boxes(ap, c->boxes, c->boxes_count);
 }
 

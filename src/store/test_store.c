@@ -319,6 +319,59 @@ static void account_removal(void **state)
     assert_int_equal(bench_run(b, &domain), BRANT_ENOTFOUND);
 }
 
+/* Alice's second mailbox: all that was in it is gone, and a segment says nothing but that. */
+static void empty_second_mailbox(struct bench *b, uint64_t alice)
+{
+    struct store_op add = {.kind = STORE_OP_MAILBOX_ADD,
+                           .mailbox = {.account = alice, .name = SPAN_LIT("Archive")}};
+    struct store_op op = {0};
+    uint32_t uids[] = {1, 2};
+
+    assert_int_equal(bench_run(b, &add), BRANT_OK);
+    for (uint8_t i = 1; i <= 2; i++)
+        assert_int_equal(bench_commit(b, i, "alice@brant.test", SPAN_LIT(""), SPAN_LIT("x")), BRANT_OK);
+    op.change.target = add.mailbox.mailbox;
+    assert_int_equal(bench_change(b, &op, STORE_OP_COPY, alice, uids, 2), BRANT_OK);
+    assert_int_equal(journal_roll(b->st->journal), BRANT_OK);
+    op = (struct store_op){.kind = STORE_OP_EXPUNGE,
+                           .change = {.account = alice,
+                                      .mailbox = add.mailbox.mailbox,
+                                      .uids = uids,
+                                      .uid_count = 2}};
+    assert_int_equal(bench_run(b, &op), BRANT_OK);
+    assert_int_equal(journal_roll(b->st->journal), BRANT_OK);
+}
+
+/* An account is removed while compaction is at work on its mailbox: tombstones may have been written again
+ * when the mailbox never will be. They go with the account all the same, in a rebuild too. */
+static void account_removal_in_compaction(void **state)
+{
+    (void)state;
+    for (int steps = 0; steps < 40; steps++) {
+        struct store_op op = {.kind = STORE_OP_ACCOUNT_REMOVE,
+                              .account = {.address = SPAN_LIT("alice@brant.test")}};
+        struct bench b;
+        uint64_t alice = 0;
+
+        bench_init(&b, 1);
+        b.config.compact_live_percent = 90;
+        assert_int_equal(bench_open(&b), BRANT_OK);
+        assert_int_equal(bench_domain_add(&b, "brant.test"), BRANT_OK);
+        assert_int_equal(bench_account_add(&b, "alice@brant.test", &alice), BRANT_OK);
+        empty_second_mailbox(&b, alice);
+        assert_int_equal(store_wait_applied(b.st, journal_last_seq(b.st->journal)), BRANT_OK);
+        for (int i = 0; i < steps; i++) {
+            (void)store_compaction_step(b.st, b.now_ms);
+            (void)store_writer_step(b.st, b.now_ms);
+            assert_int_equal(store_wait_applied(b.st, journal_last_seq(b.st->journal)), BRANT_OK);
+        }
+        assert_int_equal(bench_run(&b, &op), BRANT_OK);
+        bench_settle(&b);
+        assert_true(bench_same_after_rebuild(&b, true));
+        bench_done(&b);
+    }
+}
+
 static void compaction(void **state)
 {
     struct bench *b = *state;
@@ -579,6 +632,7 @@ int main(void)
         T(alias_depth),
         T(quota),
         T(account_removal),
+        cmocka_unit_test(account_removal_in_compaction),
         T(compaction),
         T(trace),
         T(threads),
