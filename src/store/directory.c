@@ -325,22 +325,29 @@ static void name_release(struct directory *d, struct dir_name *n)
 }
 
 /* The salt of an account from before there were salts: always the same, and no other account's. It goes into
- * the account's next record. */
-static void old_salt(const struct dir_account *a, uint8_t salt[STORE_SCRAM_SALT_BYTES])
+ * the account's next record. Keyed by what only this store knows: who could compute it would see that there
+ * is such an account. */
+static void old_salt(const struct directory *d, const struct dir_account *a,
+                     uint8_t salt[STORE_SCRAM_SALT_BYTES])
 {
     char text[STORE_ADDRESS_MAX + 64];
     int len = snprintf(text, sizeof text, "%llu %llu %s", (unsigned long long)a->id,
                        (unsigned long long)a->created_ms, a->name ? a->name->address : "");
 
     for (uint64_t half = 0; half < 2; half++) {
-        uint64_t bits = map_siphash((struct map_key){half, 0}, span_make(text, (size_t)len));
+        struct map_key key;
+
+        memcpy(&key.k0, d->store_id, 8);
+        memcpy(&key.k1, d->store_id + 8, 8);
+        key.k0 ^= half;
+        uint64_t bits = map_siphash(key, span_make(text, (size_t)len));
 
         for (size_t i = 0; i < 8; i++)
             salt[half * 8 + i] = (uint8_t)(bits >> (8 * i));
     }
 }
 
-static void scram_put(struct dir_account *a, const struct record_account *rec)
+static void scram_put(const struct directory *d, struct dir_account *a, const struct record_account *rec)
 {
     static const uint8_t none[STORE_SCRAM_SALT_BYTES];
 
@@ -348,7 +355,7 @@ static void scram_put(struct dir_account *a, const struct record_account *rec)
 
     memcpy(scram.salt, rec->scram_salt, sizeof scram.salt);
     if (a->state == RECORD_STATE_LIVE && !memcmp(scram.salt, none, sizeof none))
-        old_salt(a, scram.salt);
+        old_salt(d, a, scram.salt);
     if (rec->scram_stored_key.len == sizeof scram.stored_key)
         memcpy(scram.stored_key, rec->scram_stored_key.p, sizeof scram.stored_key);
     if (rec->scram_server_key.len == sizeof scram.server_key)
@@ -381,7 +388,7 @@ struct dir_account *dir_account_put(struct directory *d, uint64_t id, const stru
         buf_reset(&a->verifier);
         (void)buf_append(&a->verifier, rec->verifier);
     }
-    scram_put(a, rec);
+    scram_put(d, a, rec);
     return a;
 }
 

@@ -199,6 +199,11 @@ uint64_t journal_last_seq(const struct journal *j)
     return j->last_seq;
 }
 
+void journal_store_id(const struct journal *j, uint8_t ret[16])
+{
+    memcpy(ret, j->store_id, sizeof j->store_id);
+}
+
 uint64_t journal_durable_seq(const struct journal *j)
 {
     return atomic_load(&j->durable_seq);

@@ -74,6 +74,8 @@ int journal_sync(struct journal *j);
 
 uint64_t journal_last_seq(const struct journal *j);    /* last appended, synced or not */
 uint64_t journal_durable_seq(const struct journal *j); /* last durable */
+/* Random, made with the first segment, the same for the life of the store; nobody outside knows it. */
+void journal_store_id(const struct journal *j, uint8_t ret[16]);
 
 /* Reads a part of a durable payload; any thread. BRANT_ENOTFOUND: the segment is gone (compacted): the caller
  * looks the place up again. BRANT_EIO, BRANT_ECORRUPT (outside the segment). The bytes are not verified here:

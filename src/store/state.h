@@ -94,6 +94,7 @@ struct directory {
     struct map accounts;  /* id -> dir_account */
     struct map mailboxes; /* id -> dir_mailbox */
     struct map certs;     /* SHA-256 of a certificate -> dir_grant */
+    uint8_t store_id[16]; /* what old salts are derived with; before accounts are loaded */
     uint64_t visit;
     uint32_t uidvalidity_last;
     char delimiter;

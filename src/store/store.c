@@ -181,6 +181,8 @@ static int open_all(struct store *st, bool new_index, struct store_opened *opene
     if (!rc)
         rc = index_open(st->fs, true, &st->checkpoint_ix);
     if (!rc)
+        journal_store_id(st->journal, st->dir.store_id);
+    if (!rc)
         rc = dir_load(&st->dir, st->writer_ix);
     if (!rc)
         rc = load_commits(st);
