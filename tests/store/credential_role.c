@@ -126,6 +126,10 @@ static void case_app_passwords(struct world *w)
     peer_done(&submission);
 }
 
+#define EXTERNAL                                                                           \
+    "\nauth.default_domain = brant.test\nsubmission_socket = /run/brant/submission.sock\n" \
+    "tls.client_certificate = all"
+
 static void case_external(struct world *w)
 {
     enum { CERT = IPC_GRANT_CERTIFICATE };
@@ -175,6 +179,12 @@ static void case_external(struct world *w)
     CHECK(attempt_external(&submission, &local, true, SPAN_NONE, &r) == IPC_AUTH_FAILED);
     local.authzid = BOB; /* others are not believed */
     CHECK(attempt_external(&submission, &local, false, SPAN_NONE, &r) == IPC_AUTH_FAILED);
+    /* What the configuration does not have, no role can tell of: not even one that was broken into. */
+    local.authzid = BOB;
+    strcpy(w->settings, OPEN "\nauth.default_domain = brant.test");
+    world_reconfigure(w);
+    CHECK(attempt_external(&submission, &local, true, SPAN_NONE, &r) == IPC_AUTH_FAILED);
+    CHECK(attempt_external(&submission, &s, false, two, &r) == IPC_AUTH_FAILED);
     expect_log(w, (const char *const[]){"mechanism=EXTERNAL", "credential=certificate name=card",
                                         "source=local", "credential=\"local user\"",
                                         "reason=\"no account knows this certificate\"",
@@ -254,7 +264,7 @@ int main(int argc, char **argv)
 {
     static const struct test_case cases[] = {
         {"app_passwords", OPEN, case_app_passwords},
-        {"external", OPEN "\nauth.default_domain = brant.test", case_external},
+        {"external", OPEN EXTERNAL, case_external},
         {"imported", OPEN, case_imported},
     };
     return run_cases(argc, argv, cases, sizeof cases / sizeof *cases);

@@ -99,12 +99,16 @@ void on_login_external(struct server *sv, struct peer *p, const struct ipc_messa
     struct login l;
     login_init(sv, &l, p, session, m->tag, IPC_TYPE_LOGIN_RESULT, IPC_MECHANISM_EXTERNAL, !q->trusted_peer,
                q->authzid);
-    if (q->trusted_peer) {
+    if (q->trusted_peer && sv->local_submission) {
         external_peer(sv, &l, q);
-    } else if (q->fingerprint.len > 0) {
+    } else if (q->fingerprint.len > 0 && sv->client_certificates) {
         external_certificate(sv, &l, q);
     } else {
-        login_wrong(sv, &l, IPC_AUTH_FAILED, "there was no certificate", SPAN_NONE);
+        login_wrong(sv, &l, IPC_AUTH_FAILED,
+                    q->trusted_peer          ? "there is no socket for submission"
+                    : q->fingerprint.len > 0 ? "certificates are not asked for here"
+                                             : "there was no certificate",
+                    SPAN_NONE);
     }
     login_done(&l);
 }

@@ -355,6 +355,8 @@ void server_configure(struct server *sv, const struct conf *conf)
                                             .recipients_per_day = conf->submission_recipients_per_day});
     sv->failure_delay_ms = conf->auth_failure_delay_ms;
     snprintf(sv->default_domain, sizeof sv->default_domain, "%s", conf->auth_default_domain);
+    sv->local_submission = conf->submission_socket[0] != 0;
+    sv->client_certificates = conf->tls_client_certificate == CONF_CLIENT_CERTIFICATE_ALL;
     configure_store(&sv->store_config, conf);
     store_reconfigure(sv->store, &sv->store_config);
 }

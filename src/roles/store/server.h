@@ -64,6 +64,8 @@ struct server {
     uint8_t secret[SCRAM_KEYS_SECRET_BYTES]; /* the file `secret` */
     uint64_t failure_delay_ms;
     char default_domain[254]; /* of logins without one; "": none */
+    /* What EXTERNAL may rest on: only what the configuration knows, since a role's word is all there is. */
+    bool local_submission, client_certificates;
     struct {
         uint64_t right, failed, throttled;
     } login_counts;
