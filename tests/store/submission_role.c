@@ -45,8 +45,8 @@ static uint8_t sender(struct peer *p, struct ipc_id session, const char *address
 enum { TO_MAX = 8 };
 
 /* A message to these addresses: the status, and that of each. */
-static uint8_t commit(struct peer *p, struct ipc_id session, uint8_t service, bool each,
-                      const char *const *to, uint8_t results[TO_MAX], struct ipc_id *ret_id)
+static uint8_t commit_from(const char *from, struct peer *p, struct ipc_id session, uint8_t service,
+                           bool each, const char *const *to, uint8_t results[TO_MAX], struct ipc_id *ret_id)
 {
     static uint64_t body;
     struct ipc_recipient recipients[TO_MAX] = {{.variant = 0}};
@@ -64,7 +64,7 @@ static uint8_t commit(struct peer *p, struct ipc_id session, uint8_t service, bo
     m.commit.each = each;
     m.commit.tls = SPAN_LIT("TLSv1.3 TLS_AES_256_GCM_SHA384");
     m.commit.content_sum = SPAN_LIT("sixteen bytes...");
-    m.commit.reverse_path = SPAN_LIT(ALICE);
+    m.commit.reverse_path = span_str(from);
     peer_call(p, &m, &r);
     CHECK((r.commit_result.state == IPC_COMMIT_DONE) == (r.commit_result.status == IPC_OK));
     CHECK(r.commit_result.results_count == count);
@@ -73,6 +73,12 @@ static uint8_t commit(struct peer *p, struct ipc_id session, uint8_t service, bo
     if (ret_id)
         *ret_id = id;
     return r.commit_result.status;
+}
+
+static uint8_t commit(struct peer *p, struct ipc_id session, uint8_t service, bool each,
+                      const char *const *to, uint8_t results[TO_MAX], struct ipc_id *ret_id)
+{
+    return commit_from(ALICE, p, session, service, each, to, results, ret_id);
 }
 
 static uint32_t queue(struct peer *cli, const char *address, struct ipc_queue_row rows[500])
@@ -364,7 +370,10 @@ static void case_limits(struct world *w)
     CHECK(commit(&submission, alice, S, false, four, results, NULL) == IPC_TOO_MANY);
     CHECK(commit(&submission, alice, S, false, four + 1, results, NULL) == IPC_OK);
     expect_limit(&submission, alice, "carol@example.org", "again in 2");
-    CHECK(commit(&submission, bob, S, false, four, results, NULL) == IPC_OK);
+    /* what the role has asked before is not believed */
+    CHECK(commit_from(ALICE, &submission, bob, S, false, four, results, NULL) == IPC_REFUSED);
+    CHECK(commit_from("", &submission, bob, S, false, four, results, NULL) == IPC_OK);
+    CHECK(commit_from(BOB, &submission, bob, S, false, four, results, NULL) == IPC_TOO_MANY);
     peer_done(&cli);
     peer_done(&submission);
 }

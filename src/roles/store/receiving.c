@@ -249,7 +249,7 @@ static enum ipc_status commit_admit(struct server *sv, struct peer *p, struct se
         return IPC_TRY_LATER;
     if (s->submitter == 0)
         return IPC_OK;
-    enum ipc_status status = submission_commit(sv, session, (uint32_t)s->rcpt_count);
+    enum ipc_status status = submission_commit(sv, session, s->reverse_path, (uint32_t)s->rcpt_count);
     if (status == IPC_OK) {
         c->submitter = s->submitter;
         c->counted_ms = server_now_ms(sv);

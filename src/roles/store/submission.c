@@ -80,7 +80,17 @@ void on_sender_check(struct server *sv, struct peer *p, const struct ipc_message
 
 /* ---- commits ---- */
 
-enum ipc_status submission_commit(struct server *sv, struct session *session, uint32_t recipients)
+/* The null reverse-path is everybody's. */
+static bool may_send_from(struct server *sv, uint64_t account, struct span reverse_path)
+{
+    struct buf _cleanup_buf_ address;
+    buf_init(&address, IPC_ADDRESS_MAX);
+    return reverse_path.len == 0 || (canonical_address(reverse_path, &address) == BRANT_OK &&
+                                     store_may_send_as(sv->store, account, buf_span(&address)) == BRANT_OK);
+}
+
+enum ipc_status submission_commit(struct server *sv, struct session *session, struct span reverse_path,
+                                  uint32_t recipients)
 {
     struct store_account_info info;
     uint64_t account = submission_account(session), now = server_now_ms(sv);
@@ -88,7 +98,7 @@ enum ipc_status submission_commit(struct server *sv, struct session *session, ui
     int rc = store_account_get(sv->store, account, &info);
     bool usable = rc == BRANT_OK && (info.options & STORE_ACCOUNT_ENABLED);
     mem_wipe(&info, sizeof info);
-    if (!usable)
+    if (!usable || !may_send_from(sv, account, reverse_path))
         return IPC_REFUSED;
     if (rates_ask(&sv->rates, account, recipients, now, NULL) != BRANT_OK)
         return IPC_TOO_MANY;

@@ -13,7 +13,8 @@ void submission_rcpt(struct server *sv, struct session *session, bool well_forme
                      struct buf *text);
 
 /* A message is about to be committed: IPC_OK, and it is counted; IPC_TOO_MANY; IPC_REFUSED: the account may
- * send nothing any more. */
-enum ipc_status submission_commit(struct server *sv, struct session *session, uint32_t recipients);
+ * send nothing any more, or not from this reverse-path, whatever the role has asked before. */
+enum ipc_status submission_commit(struct server *sv, struct session *session, struct span reverse_path,
+                                  uint32_t recipients);
 
 #endif
