@@ -333,11 +333,9 @@ static void empty_second_mailbox(struct bench *b, uint64_t alice)
     op.change.target = add.mailbox.mailbox;
     assert_int_equal(bench_change(b, &op, STORE_OP_COPY, alice, uids, 2), BRANT_OK);
     assert_int_equal(journal_roll(b->st->journal), BRANT_OK);
-    op = (struct store_op){.kind = STORE_OP_EXPUNGE,
-                           .change = {.account = alice,
-                                      .mailbox = add.mailbox.mailbox,
-                                      .uids = uids,
-                                      .uid_count = 2}};
+    op = (struct store_op){
+        .kind = STORE_OP_EXPUNGE,
+        .change = {.account = alice, .mailbox = add.mailbox.mailbox, .uids = uids, .uid_count = 2}};
     assert_int_equal(bench_run(b, &op), BRANT_OK);
     assert_int_equal(journal_roll(b->st->journal), BRANT_OK);
 }
@@ -631,20 +629,13 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(deliver_and_read),
-        T(large_body),
-        T(commit_ids),
-        T(flags_and_expunge),
-        T(copy_and_move),
-        T(directory),
-        T(alias_depth),
-        T(quota),
-        T(account_removal),
-        cmocka_unit_test(account_removal_in_compaction),
-        T(compaction),
-        T(trace),
-        T(threads),
-        cmocka_unit_test(version_1_journal),
+        T(deliver_and_read), T(large_body),
+        T(commit_ids),       T(flags_and_expunge),
+        T(copy_and_move),    T(directory),
+        T(alias_depth),      T(quota),
+        T(account_removal),  cmocka_unit_test(account_removal_in_compaction),
+        T(compaction),       T(trace),
+        T(threads),          cmocka_unit_test(version_1_journal),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
