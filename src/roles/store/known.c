@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/wire.h"
 #include "roles/store/sessions.h"
+#include "roles/store/window.h"
 
 enum { VERSION = 1, MAC_BYTES = 32, ENTRY_BYTES = LRU_KEY_BYTES + 4 };
 #define MAGIC SPAN_LIT("BRNTSRCS")
@@ -19,16 +20,25 @@ struct source {
     uint32_t day; /* of the last login, since 1970 */
 };
 
+struct adder {
+    struct lru_item item;
+    struct window added;
+};
+
+static const uint64_t ADDED_SLICE_MS = 24 * 3600 * 1000 / WINDOW_SLICES;
+
 void known_init(struct known *k, size_t max, const uint8_t secret[KNOWN_SECRET_BYTES], struct map_key key)
 {
     *k = (struct known){.changed = false};
     lru_init(&k->sources, max, sizeof(struct source), key);
+    lru_init(&k->adders, max, sizeof(struct adder), key);
     memcpy(k->secret, secret, sizeof k->secret);
 }
 
 void known_done(struct known *k)
 {
     lru_done(&k->sources);
+    lru_done(&k->adders);
     mem_wipe(k->secret, sizeof k->secret);
 }
 
@@ -83,11 +93,25 @@ static void put(struct known *k, const uint8_t key[LRU_KEY_BYTES], uint32_t day)
     }
 }
 
+/* May the account add one more? Counts it. */
+static bool may_add(struct known *k, uint64_t account, int64_t now_ms)
+{
+    uint64_t now = now_ms > 0 ? (uint64_t)now_ms : 0;
+    uint8_t key[LRU_KEY_BYTES];
+    lru_key(&k->adders, map_u64_key(&account), key);
+    struct adder *a = lru_touch(&k->adders, key, now);
+    if (window_total(&a->added, ADDED_SLICE_MS, now) >= KNOWN_NEW_PER_DAY)
+        return false;
+    window_add(&a->added, ADDED_SLICE_MS, now, 1);
+    return true;
+}
+
 void known_add(struct known *k, uint64_t account, const struct ip_addr *source, int64_t now_ms)
 {
     uint8_t key[LRU_KEY_BYTES];
     key_of(k, account, source, key);
-    put(k, key, day_of(now_ms));
+    if (lru_find(&k->sources, key) || may_add(k, account, now_ms))
+        put(k, key, day_of(now_ms));
 }
 
 void known_save(struct known *k, struct buf *out, int64_t now_ms)

@@ -355,6 +355,27 @@ static void test_known_bounded(void **state)
     known_done(&k);
 }
 
+/* Somebody with an account and a whole network logs in from everywhere: the others stay known. */
+static void test_known_is_shared(void **state)
+{
+    (void)state;
+    struct known k;
+    struct ip_addr home = ip("192.0.2.1"), a = ip("2001:db8::1");
+    known_init(&k, 1000, secret, test_key);
+    known_add(&k, 1, &home, DAY_MS);
+    for (unsigned i = 0; i < 5000; i++) {
+        a.bytes[6] = (uint8_t)(i >> 8);
+        a.bytes[7] = (uint8_t)i;
+        known_add(&k, 2, &a, DAY_MS + i);
+        assert_int_equal(known_is(&k, 2, &a, DAY_MS), i < KNOWN_NEW_PER_DAY);
+    }
+    assert_int_equal(k.sources.map.len, 1 + KNOWN_NEW_PER_DAY);
+    assert_true(known_is(&k, 1, &home, DAY_MS));
+    known_add(&k, 2, &a, 3 * DAY_MS); /* another day */
+    assert_true(known_is(&k, 2, &a, 3 * DAY_MS));
+    known_done(&k);
+}
+
 /* ---- what is sent ---- */
 
 static void test_rates(void **state)
@@ -441,6 +462,7 @@ int main(void)
         cmocka_unit_test(test_throttle_bounded),
         cmocka_unit_test(test_known),
         cmocka_unit_test(test_known_bounded),
+        cmocka_unit_test(test_known_is_shared),
         cmocka_unit_test(test_rates),
         cmocka_unit_test(test_delays),
     };
