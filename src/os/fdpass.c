@@ -17,6 +17,7 @@ static int failure(void)
     switch (errno) {
     case EAGAIN:
     case ENOBUFS:
+    case ETOOMANYREFS: /* too many descriptors are on their way, of this user's in all */
         return BRANT_ETRYLATER;
     case EPIPE:
     case ECONNRESET:

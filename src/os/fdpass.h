@@ -8,8 +8,8 @@
 enum { OS_FDPASS_MAX = 8 }; /* descriptors in one message */
 
 /* Sends data (at least one byte) with count descriptors; the caller keeps them and their ownership.
- * BRANT_ETRYLATER: the socket is full. BRANT_ESTATE: the peer is gone. BRANT_ELIMIT: too many descriptors, or
- * a packet larger than the socket takes. BRANT_EIO. */
+ * BRANT_ETRYLATER: the socket is full, or too many descriptors are under way. BRANT_ESTATE: the peer is gone.
+ * BRANT_ELIMIT: too many descriptors, or a packet larger than the socket takes. BRANT_EIO. */
 int os_fdpass_send(int sock, struct span data, const int *fds, size_t count);
 
 /* Receives one packet (or what is there of a stream) of at most cap bytes. *ret_len 0 means the peer closed.

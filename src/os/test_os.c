@@ -90,6 +90,37 @@ static void test_fdpass(void **state)
     close(pipe_fds[1]);
 }
 
+/* The kernel counts what is under way, of a user who is not root, against the limit of the sender. */
+static int fill_the_way(void)
+{
+    struct os_limits limits = {32, 0, OS_LIMIT_NONE, OS_LIMIT_NONE};
+    int sock[2], fds[OS_FDPASS_MAX], rc, sent = 0;
+    int many[OS_FDPASS_MAX] = {2, 2, 2, 2, 2, 2, 2, 2};
+    size_t len, count;
+    char data[8];
+    if ((geteuid() == 0 && setresuid(12345, 12345, 12345) < 0) || os_limits_set(&limits) < 0 ||
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sock) < 0)
+        return 1;
+    while ((rc = os_fdpass_send(sock[0], SPAN_LIT("x"), many, OS_FDPASS_MAX)) == BRANT_OK && sent < 1000)
+        sent++;
+    if (rc != BRANT_ETRYLATER || errno != ETOOMANYREFS)
+        return 2;
+    if (os_fdpass_recv(sock[1], data, sizeof data, &len, fds, &count) < 0)
+        return 3;
+    return os_fdpass_send(sock[0], SPAN_LIT("x"), many, OS_FDPASS_MAX) == BRANT_OK ? 0 : 4;
+}
+
+static void test_fdpass_too_many_under_way(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(fill_the_way());
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) <= 1); /* 1: nobody else can be had here */
+}
+
 static void test_peercred(void **state)
 {
     (void)state;
@@ -229,10 +260,15 @@ static void test_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_clock_and_random), cmocka_unit_test(test_fdpass),
-        cmocka_unit_test(test_peercred),         cmocka_unit_test(test_spawn),
-        cmocka_unit_test(test_spawn_failures),   cmocka_unit_test(test_die_with_parent),
-        cmocka_unit_test(test_signals),          cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_clock_and_random),
+        cmocka_unit_test(test_fdpass),
+        cmocka_unit_test(test_fdpass_too_many_under_way),
+        cmocka_unit_test(test_peercred),
+        cmocka_unit_test(test_spawn),
+        cmocka_unit_test(test_spawn_failures),
+        cmocka_unit_test(test_die_with_parent),
+        cmocka_unit_test(test_signals),
+        cmocka_unit_test(test_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
