@@ -1,6 +1,7 @@
 #include "net/listener.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -10,12 +11,14 @@
 
 #include "base/mem.h"
 #include "net/addr.h"
+#include "os/limits.h"
 #include "os/peercred.h"
 
 struct net_listener {
     struct net_listener_conf conf;
     struct net_watch *watch;
     struct net_timer *resume;
+    int fd_end;  /* a connection with this descriptor or a higher one is turned away */
     int reserve; /* given up to accept a connection that is only turned away; -1 while it is out */
     bool paused_by_owner, paused_by_us;
     struct net_listener_stats stats;
@@ -25,6 +28,15 @@ struct net_listener {
 static int take_reserve(void)
 {
     return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+
+/* The kernel gives the lowest that is free: those from here on are the last ones. */
+static int first_of_headroom(void)
+{
+    uint64_t limit = os_limits_open_files();
+    return limit > INT_MAX                                 ? INT_MAX
+           : limit < (uint64_t)(4 * NET_LISTENER_HEADROOM) ? (int)limit
+                                                           : (int)limit - NET_LISTENER_HEADROOM;
 }
 
 static void apply_pause(struct net_listener *l)
@@ -110,11 +122,20 @@ static void hand_over(struct net_listener *l, int fd, const struct sockaddr_stor
 static void readable(void *arg)
 {
     struct net_listener *l = arg;
+    bool crowded = false;
     for (int i = 0; i < NET_LISTENER_BATCH; i++) {
         if (l->paused_by_owner)
             return;
         struct sockaddr_storage peer = {0};
         int fd = accept_one(l, &peer);
+        if (fd >= l->fd_end) {
+            net_listener_turn_away(fd, l->conf.farewell);
+            l->stats.shed++;
+            if (!crowded)
+                pause_for_a_moment(l);
+            crowded = true;
+            continue;
+        }
         if (fd >= 0) {
             hand_over(l, fd, &peer);
             continue;
@@ -152,6 +173,7 @@ struct net_listener *net_listener_new(struct net_loop *loop, const struct net_li
 {
     struct net_listener *l = mem_zalloc(sizeof *l);
     l->conf = *conf;
+    l->fd_end = first_of_headroom();
     l->reserve = take_reserve();
     l->resume = net_timer_new(loop, resume, l);
     l->watch = net_watch_new(loop, conf->fd, readable, l);

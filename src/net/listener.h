@@ -3,7 +3,10 @@
  * When the process or the system is out of descriptors, a descriptor held in reserve is given up to take one
  * waiting connection at a time, tell it to come back later in its own protocol, and close it; then the
  * reserve is taken again. A few are told per round; then accepting pauses for a moment instead of spinning,
- * and goes on by itself. */
+ * and goes on by itself.
+ *
+ * The last descriptors of the process are not for connections either: whatever clients do, a new channel to
+ * another process can be received. */
 #ifndef NET_LISTENER_H
 #define NET_LISTENER_H
 
@@ -13,6 +16,7 @@
 enum {
     NET_LISTENER_BATCH = 16,     /* connections accepted in one go, so that other work is not starved */
     NET_LISTENER_PAUSE_MS = 100, /* after running out of descriptors or memory */
+    NET_LISTENER_HEADROOM = 8,   /* descriptors that connections leave to the process */
 };
 
 struct net_accepted {
