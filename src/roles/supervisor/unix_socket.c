@@ -26,13 +26,15 @@ static int name_of(const char *path, struct sockaddr_un *at, int *ret_dir)
     return sup_socket_name(dir, slash + 1, ret_dir, at->sun_path, sizeof at->sun_path);
 }
 
-static bool answers(const struct sockaddr_un *at, int type)
+/* Only a refusal says that nobody listens: a socket may have a full backlog, or be of another kind. */
+static bool is_left_behind(const struct sockaddr_un *at, int type)
 {
-    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
-    bool connected = fd >= 0 && connect(fd, (const struct sockaddr *)at, sizeof *at) == 0;
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool refused =
+        fd >= 0 && connect(fd, (const struct sockaddr *)at, sizeof *at) < 0 && errno == ECONNREFUSED;
     if (fd >= 0)
         close(fd);
-    return connected;
+    return refused;
 }
 
 /* Whoever may connect is looked at again for every connection (SO_PEERCRED). */
@@ -69,14 +71,16 @@ int sup_unix_listen(const struct supervisor *s, const struct sup_unix *u, int *r
         fprintf(stderr, "%s: cannot open the directory of %s: %s\n", s->program, u->path, strerror(errno));
         return BRANT_EIO;
     }
-    if (lstat(at.sun_path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
+    bool is_there = lstat(at.sun_path, &st) == 0;
+    if (is_there && !S_ISSOCK(st.st_mode)) {
         fprintf(stderr, "%s: %s is there and is no socket; remove it\n", s->program, u->path);
         rc = BRANT_EEXISTS;
-    } else if (answers(&at, u->type)) {
-        fprintf(stderr, "%s: already running: %s answers\n", s->program, u->path);
+    } else if (is_there && !is_left_behind(&at, u->type)) {
+        fprintf(stderr, "%s: already running: %s is in use\n", s->program, u->path);
         rc = BRANT_EEXISTS;
     } else {
-        unlink(at.sun_path); /* left behind by one that was killed */
+        if (is_there)
+            unlink(at.sun_path);
         rc = listen_at(&at, u->type, u->backlog, ret_fd);
         if (rc < 0)
             fprintf(stderr, "%s: cannot listen on %s: %s\n", s->program, u->path, strerror(errno));
