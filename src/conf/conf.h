@@ -103,6 +103,9 @@ int conf_dump(const struct conf *c, struct buf *out);
 /* Appends the keys whose values differ and that need a restart, separated by ", ". BRANT_ELIMIT. */
 int conf_restart_keys(const struct conf *running, const struct conf *next, struct buf *out);
 
+/* Gives `next` the running values of those keys, for a reload. BRANT_ELIMIT: their texts don't fit. */
+int conf_keep_restart_keys(const struct conf *running, struct conf *next);
+
 /* Where the server's own private keys are: keys_dir, or beside data_dir. */
 enum { CONF_KEYS_DIR_MAX = 264 };
 void conf_keys_dir(const struct conf *c, char ret[CONF_KEYS_DIR_MAX]);

@@ -123,3 +123,43 @@ int conf_restart_keys(const struct conf *running, const struct conf *next, struc
     }
     return out->overflowed ? BRANT_ELIMIT : BRANT_OK;
 }
+
+int conf_keep_restart_keys(const struct conf *running, struct conf *next)
+{
+    const struct conf_key *k;
+
+    for (size_t i = 0; (k = conf_key_at(i)) != NULL; i++) {
+        const void *from = (const char *)running + k->offset;
+        void *to = (char *)next + k->offset;
+
+        if (!(k->flags & CONF_FLAG_RESTART))
+            continue;
+        switch (k->type) {
+        case CONF_TYPE_INT:
+        case CONF_TYPE_SIZE:
+        case CONF_TYPE_DURATION:
+            *(uint64_t *)to = *(const uint64_t *)from;
+            break;
+        case CONF_TYPE_ENUM:
+            *(unsigned *)to = *(const unsigned *)from;
+            break;
+        case CONF_TYPE_STRING:
+        case CONF_TYPE_PATH:
+        case CONF_TYPE_HOSTNAME: {
+            const char *text = arena_cstr(&next->arena, span_str(*(const char *const *)from));
+
+            if (!text)
+                return BRANT_ELIMIT;
+            *(const char **)to = text;
+            break;
+        }
+        case CONF_TYPE_ADDRESSES:
+            *(struct conf_addresses *)to = *(const struct conf_addresses *)from;
+            break;
+        case CONF_TYPE_CERTIFICATES: /* its texts are the other's; the table has none of this kind */
+        case CONF_TYPE_COUNT:
+            return BRANT_ELIMIT;
+        }
+    }
+    return BRANT_OK;
+}

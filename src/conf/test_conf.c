@@ -261,6 +261,13 @@ static void a_reload_names_what_needs_a_restart(void **state)
     accepted("hostname = other.example.org\nuid_base = 70000\nmax_recipients = 200\n", &b);
     assert_int_equal(conf_restart_keys(&a, &b, &keys), BRANT_OK);
     assert_string_equal(buf_cstr(&keys), "hostname, uid_base");
+    assert_int_equal(conf_keep_restart_keys(&a, &b), BRANT_OK);
+    buf_reset(&keys);
+    assert_int_equal(conf_restart_keys(&a, &b, &keys), BRANT_OK);
+    assert_int_equal(keys.len, 0);
+    assert_string_equal(b.hostname, a.hostname);
+    assert_ptr_not_equal(b.hostname, a.hostname);
+    assert_int_equal(b.max_recipients, 200);
     conf_done(&a);
     conf_done(&b);
 }
