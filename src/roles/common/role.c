@@ -19,8 +19,9 @@
 #include "roles/common/handover.h"
 
 enum {
-    LISTENERS_MAX = 64,
-    CHANNELS_MAX = 128, /* a store serves every instance of every role, and the command line */
+    LISTENERS_MAX = 80,             /* a reload brings the new ones before it takes the old ones away */
+    CHANNELS_MAX = 128,             /* a store serves every instance of every role, and the command line */
+    PENDING_MAX = 2 * CHANNELS_MAX, /* the signer: one for events, one for calls */
     START_TIMEOUT_MS = 10000,
     TLS_WAIT_MS = 3000, /* for certificates, before a listener comes to life without */
     STATUS_PAIRS_MAX = 64
@@ -34,7 +35,6 @@ struct listener {
     uint32_t trusted_uid, trusted_gid;
     int fd; /* until it is open */
     struct net_listener *net;
-    struct net_listener_stats closed; /* what it had counted when it was closed */
 };
 
 struct pending_channel {
@@ -56,7 +56,8 @@ struct role {
     struct sandbox_report sandbox;
     struct listener listeners[LISTENERS_MAX];
     size_t listener_count;
-    struct pending_channel pending[CHANNELS_MAX];
+    struct net_listener_stats closed_listeners; /* what they had counted */
+    struct pending_channel pending[PENDING_MAX];
     size_t pending_count;
     struct net_channel *channels[CHANNELS_MAX];
     size_t channel_count;
@@ -138,22 +139,27 @@ static void send_ready(struct role *r)
     send_control(&m);
 }
 
+static void count_in(struct net_listener_stats *sum, const struct net_listener *l)
+{
+    struct net_listener_stats stats = net_listener_stats(l);
+    sum->accepted += stats.accepted;
+    sum->shed += stats.shed;
+    sum->pauses += stats.pauses;
+}
+
 static void send_status(struct role *r, uint32_t tag)
 {
     struct role_status status = {.count = 0};
     arena_init(&status.arena, 64 * 1024);
     role_status_add_u64(&status, "generation", r->conf->generation);
     role_status_add_u64(&status, "log_dropped", log_dropped());
-    uint64_t accepted = 0, shed = 0;
-    for (size_t i = 0; i < r->listener_count; i++) {
-        const struct listener *l = &r->listeners[i];
-        struct net_listener_stats stats = l->net ? net_listener_stats(l->net) : l->closed;
-        accepted += stats.accepted;
-        shed += stats.shed;
-    }
+    struct net_listener_stats all = r->closed_listeners;
+    for (size_t i = 0; i < r->listener_count; i++)
+        if (r->listeners[i].net)
+            count_in(&all, r->listeners[i].net);
     if (r->ops->accepted) {
-        role_status_add_u64(&status, "accepted", accepted);
-        role_status_add_u64(&status, "shed", shed);
+        role_status_add_u64(&status, "accepted", all.accepted);
+        role_status_add_u64(&status, "shed", all.shed);
     }
     if (r->ops->status)
         r->ops->status(r, &status);
@@ -211,11 +217,24 @@ static void open_listener(struct role *r, struct listener *l)
     net_listener_pause(l->net, r->retiring);
 }
 
+/* Listeners keep their places, because their callbacks point to them. */
+static struct listener *free_place(struct role *r)
+{
+    for (size_t i = 0; i < r->listener_count; i++)
+        if (!r->listeners[i].net && r->listeners[i].fd < 0)
+            return &r->listeners[i];
+    return r->listener_count < LISTENERS_MAX ? &r->listeners[r->listener_count++] : NULL;
+}
+
 static void take_listener(struct role *r, const struct ipc_listener *m)
 {
-    if (r->listener_count == LISTENERS_MAX || r->control.fd < 0 || !r->ops->accepted || r->draining)
+    if (r->control.fd < 0 || !r->ops->accepted || r->draining)
         return;
-    struct listener *l = &r->listeners[r->listener_count++];
+    struct listener *l = free_place(r);
+    if (!l) {
+        log_event(LOG_ERROR, "listener-refused", LOG_STR("reason", "too many"));
+        return;
+    }
     *l = (struct listener){.role = r,
                            .id = m->id,
                            .service = (enum ipc_service)m->service,
@@ -228,7 +247,6 @@ static void take_listener(struct role *r, const struct ipc_listener *m)
         open_listener(r, l);
 }
 
-/* Closed listeners keep their place: open ones are pointed to by their callbacks. */
 static void close_listeners(struct role *r, uint32_t id, bool all)
 {
     for (size_t i = 0; i < r->listener_count; i++) {
@@ -236,7 +254,7 @@ static void close_listeners(struct role *r, uint32_t id, bool all)
         if (!all && l->id != id)
             continue;
         if (l->net) {
-            l->closed = net_listener_stats(l->net);
+            count_in(&r->closed_listeners, l->net);
             net_listener_free(l->net);
             l->net = NULL;
         }
@@ -337,7 +355,7 @@ static void take_channel(struct role *r, const struct ipc_channel *m)
         return;
     struct pending_channel p = {(enum ipc_role)m->peer_role, m->peer_instance, (enum ipc_purpose)m->purpose,
                                 r->control.fd};
-    if (!r->running && r->pending_count == CHANNELS_MAX)
+    if (!r->running && r->pending_count == PENDING_MAX)
         return;
     r->control.fd = -1;
     if (r->running)
@@ -435,6 +453,8 @@ static void control_readable(void *arg)
         if (rc == BRANT_ETRYLATER)
             return;
         if (rc < 0) { /* the supervisor is gone, or is not one */
+            if (rc != BRANT_ESTATE)
+                log_event(LOG_ERROR, "control-channel-broken", LOG_STR("reason", brant_err_text(rc)));
             role_stop(r);
             return;
         }

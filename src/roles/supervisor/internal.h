@@ -11,7 +11,7 @@
 
 enum {
     SUP_INSTANCES_MAX = 96, /* the store, the signer, and what conf/keys.h allows of the others */
-    SUP_LISTENERS_MAX = 64,
+    SUP_LISTENERS_MAX = 200, /* what conf/keys.h allows, twice: a reload opens before it closes */
     SUP_CLIENTS_MAX = 16,
     SUP_QUEUE_MAX = 256, /* packets waiting for one role */
     SUP_DEATHS = 32,     /* remembered per instance */
