@@ -169,6 +169,7 @@ enum {
     M(13, LISTENER_CLOSE, listener_close, IPC_SUPERVISOR, IPC_CHILDREN, NONE)          \
     M(14, KEY_FILES, key_files, IPC_SUPERVISOR, IPC_SIGNER, NONE)                      \
     M(15, KEY_FILE, key_file, IPC_SUPERVISOR, IPC_SIGNER, NONE)                        \
+    M(16, KEY_FILES_DONE, key_files_done, IPC_SIGNER, IPC_SUPERVISOR, NONE)            \
     /* the command line and the supervisor */                                          \
     M(20, ATTACH, attach, IPC_CLI, IPC_SUPERVISOR, ATTACHED)                           \
     M(21, ATTACHED, attached, IPC_SUPERVISOR, IPC_CLI, NONE)                           \
@@ -276,7 +277,8 @@ enum {
 
 /* KEY_FILES: `pairs` certificates with their keys follow as KEY_FILE, 2 * pairs of them; they replace all
  * that came before once the last is there. 0: the signer makes a certificate of its own for the host name.
- * KEY_FILE: with one descriptor, a file in PEM; `number` from 0 names the pair. */
+ * KEY_FILE: with one descriptor, a file in PEM; `number` from 0 names the pair.
+ * KEY_FILES_DONE: they are in force, or (any other status) refused, and what there was is kept. */
 #define IPC_FIELDS_key_files(F) \
     F(U64, generation, 0, _)    \
     F(U32, pairs, IPC_CERTIFICATES_MAX, _)
@@ -284,6 +286,9 @@ enum {
     F(U32, number, IPC_CERTIFICATES_MAX - 1, _) \
     F(U8, kind, IPC_KEY_FILE_COUNT - 1, _)      \
     F(BYTES, path, 255, _) /* for messages to people */
+#define IPC_FIELDS_key_files_done(F) \
+    F(U64, generation, 0, _)         \
+    F(U8, status, IPC_STATUS_COUNT - 1, _)
 
 /* CERTIFICATES: what may be shown to clients; sent when a channel comes up and whenever it changes. The first
  * is the one for names that none has. */

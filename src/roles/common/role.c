@@ -308,6 +308,14 @@ void role_accuse(struct role *r, enum ipc_role peer, uint32_t instance, const ch
     send_control(&m);
 }
 
+void role_key_files_done(uint64_t generation, bool taken)
+{
+    struct ipc_message m = {.type = IPC_TYPE_KEY_FILES_DONE};
+    m.key_files_done.generation = generation;
+    m.key_files_done.status = taken ? IPC_OK : IPC_INVALID;
+    send_control(&m);
+}
+
 static void on_ended(void *context, struct net_channel *c, enum net_channel_end end, const char *text)
 {
     struct role *r = context;

@@ -87,6 +87,8 @@ struct net_channel *role_store(struct role *r);
 
 /* Reports a peer that broke the rules of a channel for calls; it is restarted. */
 void role_accuse(struct role *r, enum ipc_role peer, uint32_t instance, const char *text);
+/* The signer's: what became of the key files of that generation. */
+void role_key_files_done(uint64_t generation, bool taken);
 /* The certificates are there: listeners that wait for them come to life. */
 void role_tls_there(struct role *r);
 

@@ -67,7 +67,9 @@ static void tell_everybody(struct signer *s)
 
 static int load(struct signer *s)
 {
+    uint64_t generation = s->keys.next.generation;
     int rc = keys_load(&s->keys, role_conf(s->role)->conf.hostname, os_clock_wall_ms() / 1000);
+    role_key_files_done(generation, rc == BRANT_OK);
     if (rc == BRANT_OK)
         tell_everybody(s);
     else

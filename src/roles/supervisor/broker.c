@@ -226,6 +226,9 @@ void sup_handle(struct sup_instance *i, const struct ipc_message *m)
     case IPC_TYPE_PEER_FAULT:
         on_peer_fault(i, &m->peer_fault);
         break;
+    case IPC_TYPE_KEY_FILES_DONE:
+        sup_key_files_done(i->sup, &m->key_files_done);
+        break;
     case IPC_TYPE_STATUS_INFO:
         on_status_info(i, &m->status_info);
         break;

@@ -299,6 +299,8 @@ static void ended(void *arg)
         sup_stop(s, true);
         return;
     }
+    if (i->kind->role == IPC_ROLE_SIGNER)
+        sup_key_files_signer_ended(s);
     if (i->status_awaited) {
         i->status_awaited = false;
         sup_admin_status_arrived(s);

@@ -10,7 +10,7 @@
 #include "os/spawn.h"
 
 enum {
-    SUP_INSTANCES_MAX = 96, /* the store, the signer, and what conf/keys.h allows of the others */
+    SUP_INSTANCES_MAX = 96,  /* the store, the signer, and what conf/keys.h allows of the others */
     SUP_LISTENERS_MAX = 200, /* what conf/keys.h allows, twice: a reload opens before it closes */
     SUP_CLIENTS_MAX = 16,
     SUP_QUEUE_MAX = 256, /* packets waiting for one role */
@@ -100,8 +100,10 @@ struct sup_client {
 
 /* The files of tls.certificate, held open so that a signer that is started again gets the same. */
 struct sup_key_files {
+    uint64_t generation; /* 0: there are none, not even none configured */
+    size_t count;        /* pairs */
     int fds[CONF_CERTIFICATES_MAX][IPC_KEY_FILE_COUNT];
-    size_t count; /* pairs */
+    char paths[CONF_CERTIFICATES_MAX][IPC_KEY_FILE_COUNT][256];
 };
 
 struct supervisor {
@@ -112,7 +114,8 @@ struct supervisor {
     struct conf conf;
     struct buf conf_text; /* canonical */
     uint64_t generation;
-    struct sup_key_files keys;
+    struct sup_key_files keys;      /* of a signer that starts */
+    struct sup_key_files next_keys; /* of a reload, while the signer has not said what it thinks of them */
     uint8_t token_key[32];
     struct log_out log;
     struct sup_listener listeners[SUP_LISTENERS_MAX];
@@ -163,11 +166,19 @@ void sup_send_listener_to_all(struct supervisor *s, const struct sup_listener *l
 bool sup_serves(const struct sup_instance *i, const struct sup_listener *l);
 
 /* keys.c */
-/* Opens the files a configuration names. BRANT_EIO: one can't be opened (said and logged, with the remedy);
+/* Opens the files a configuration of that generation names. BRANT_EIO: one can't be opened (said and logged);
  * nothing is open then. */
-int sup_key_files_open(const struct supervisor *s, const struct conf *conf, struct sup_key_files *ret);
+int sup_key_files_open(const struct supervisor *s, const struct conf *conf, uint64_t generation,
+                       struct sup_key_files *ret);
 void sup_key_files_close(struct sup_key_files *k);
+/* To a signer that starts. */
 void sup_send_key_files(struct sup_instance *signer);
+/* Of a reload; they are the supervisor's from now on. A signer that serves decides: only what it can use
+ * takes the place of what there is. */
+void sup_offer_key_files(struct supervisor *s, const struct sup_key_files *next);
+void sup_key_files_done(struct supervisor *s, const struct ipc_key_files_done *m);
+/* The signer ended: what it had not decided is dropped. It may have ended over it. */
+void sup_key_files_signer_ended(struct supervisor *s);
 
 /* unix_socket.c */
 /* Makes the socket, in place of one that nobody listens on. BRANT_EEXISTS: somebody does, or it is another

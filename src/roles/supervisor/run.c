@@ -144,46 +144,59 @@ static void start_missing(struct supervisor *s)
             sup_instance_start(&s->instances[n]);
 }
 
-static void reload(struct supervisor *s)
+static void reload_refused(const struct supervisor *s)
 {
-    struct conf next;
-    size_t first_new;
-    sup_notify("RELOADING=1");
-    if (s->log.path)
-        log_out_reopen(&s->log);
-    if (sup_read_config(s->config_path, &next) < 0) {
-        log_event(LOG_ERROR, "reload-refused", LOG_U64("generation_kept", s->generation));
-        sup_notify("READY=1");
-        return;
-    }
-    struct sup_key_files keys;
-    int rc = sup_key_files_open(s, &next, &keys);
-    if (rc == BRANT_OK && (rc = sup_listen_open(s, &next, &first_new)) < 0)
-        sup_key_files_close(&keys);
-    if (rc < 0) {
-        log_event(LOG_ERROR, "reload-refused", LOG_U64("generation_kept", s->generation));
-        conf_done(&next);
-        sup_notify("READY=1");
-        return;
-    }
+    log_event(LOG_ERROR, "reload-refused", LOG_U64("generation_kept", s->generation));
+}
+
+/* Everything a new configuration needs, before anything is changed. */
+static int open_next(struct supervisor *s, struct conf *next, struct sup_key_files *keys,
+                     size_t *ret_first_new)
+{
     _cleanup_buf_ struct buf restart;
     buf_init(&restart, 4096);
-    if (conf_restart_keys(&s->conf, &next, &restart) == BRANT_OK && restart.len > 0)
+    if (conf_restart_keys(&s->conf, next, &restart) == BRANT_OK && restart.len > 0)
         log_event(LOG_WARNING, "reload-needs-restart", LOG_SPAN("keys", buf_span(&restart)));
+    int rc = conf_keep_restart_keys(&s->conf, next);
+    if (rc == BRANT_OK)
+        rc = sup_key_files_open(s, next, s->generation + 1, keys);
+    if (rc == BRANT_OK && (rc = sup_listen_open(s, next, ret_first_new)) < 0)
+        sup_key_files_close(keys);
+    return rc;
+}
+
+static void take_next(struct supervisor *s, const struct conf *next, const struct sup_key_files *keys,
+                      size_t first_new)
+{
     conf_done(&s->conf);
-    s->conf = next;
-    sup_key_files_close(&s->keys);
-    s->keys = keys;
+    s->conf = *next;
     s->generation++;
     dump_config(s);
     log_to_function(own_event, s, (enum log_level)s->conf.log_level);
     sup_send_config(s);
-    sup_send_key_files(sup_find(s, IPC_ROLE_SIGNER, 1));
+    sup_offer_key_files(s, keys);
     for (size_t l = first_new; l < s->listener_count; l++)
         sup_send_listener_to_all(s, &s->listeners[l]);
     sup_listen_prune(s, &s->conf);
     start_missing(s);
     log_event(LOG_INFO, "reloaded", LOG_U64("generation", s->generation));
+}
+
+static void reload(struct supervisor *s)
+{
+    struct conf next;
+    struct sup_key_files keys;
+    size_t first_new;
+    sup_notify("RELOADING=1");
+    if (s->log.path)
+        log_out_reopen(&s->log);
+    if (sup_read_config(s->config_path, &next) < 0)
+        reload_refused(s);
+    else if (open_next(s, &next, &keys, &first_new) < 0) {
+        reload_refused(s);
+        conf_done(&next);
+    } else
+        take_next(s, &next, &keys, first_new);
     sup_notify("READY=1");
 }
 
@@ -298,6 +311,7 @@ void sup_free(struct supervisor *s)
     sup_admin_close(s);
     sup_listen_close_all(s);
     sup_key_files_close(&s->keys);
+    sup_key_files_close(&s->next_keys);
     net_watch_free(s->signal_watch);
     net_timer_free(s->stop_timer);
     if (s->signal_fd >= 0)
@@ -331,7 +345,7 @@ static int prepare(struct supervisor *s)
         fprintf(stderr, "%s: the configuration is too long\n", s->program);
         return BRANT_ELIMIT;
     }
-    int rc = sup_key_files_open(s, &s->conf, &s->keys);
+    int rc = sup_key_files_open(s, &s->conf, s->generation, &s->keys);
     if (rc == BRANT_OK)
         rc = sup_admin_open(s);
     size_t first_new;
