@@ -1,14 +1,6 @@
 /* A role for testing the process frame without mail: the same role.c, sandbox and channels as the shipped
  * roles, and a line protocol in place of SMTP and POP3 that does what it is told, misdeeds included. As the
- * store it agrees to everything. Never installed.
- *
- *   pid        the process id                    fds      open descriptors
- *   file       errno of opening /etc/passwd      uid      uid and gid
- *   socket     socket(2): forbidden              exec     execve(2): forbidden
- *   abort      an assertion                      ask      asks the store; "verdict" when it answers
- *   malformed  writes nonsense to the store      forbidden  writes a message only the store may send
- *   control    says nonsense to the supervisor   generation of the configuration
- *   quit */
+ * store it agrees to everything. Never installed. What it can be told is the table at the end. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -22,44 +14,83 @@
 #include "net/pump.h"
 #include "roles/common/handover.h"
 #include "roles/common/role.h"
+#include "roles/common/tls_client.h"
 
 enum { LINE_MAX_BYTES = 200, REPLY_MAX_BYTES = 8192, SESSIONS_MAX = 512 };
 
 struct session {
     struct role *role;
     struct net_pump *pump;
+    enum ipc_service service;
     struct buf line, reply;
     bool quit, asked;
 };
 
 static struct session *sessions[SESSIONS_MAX];
 static size_t session_count;
+static struct tls_client *tls;
+static uint64_t event_channels, call_channels; /* of the signer, that came so far */
+static int store_fd = -1, events_fd = -1, calls_fd = -1;
 
-/* The first Unix stream that does not listen is the channel to the store: the supervisor gives it first. */
-static int store_fd(void)
+/* --- channels ------------------------------------------------------------------------------------------- */
+
+/* The linker puts this before the real one (tests/frame/meson.build): which descriptor is whose channel. */
+struct net_channel *__real_net_channel_new(struct net_loop *loop, int fd, enum ipc_role self,
+                                           enum ipc_role peer, uint32_t peer_instance,
+                                           const struct net_channel_ops *ops, void *context);
+struct net_channel *__wrap_net_channel_new(struct net_loop *loop, int fd, enum ipc_role self,
+                                           enum ipc_role peer, uint32_t peer_instance,
+                                           const struct net_channel_ops *ops, void *context);
+struct net_channel *__wrap_net_channel_new(struct net_loop *loop, int fd, enum ipc_role self,
+                                           enum ipc_role peer, uint32_t peer_instance,
+                                           const struct net_channel_ops *ops, void *context)
 {
-    for (int fd = ROLE_FD_COUNT; fd < 256; fd++) {
-        int type = 0, domain = 0, listens = 0;
-        socklen_t len = sizeof type;
-        if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM &&
-            getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX &&
-            getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && !listens)
-            return fd;
-    }
-    return -1;
+    if (peer == IPC_ROLE_STORE)
+        store_fd = fd;
+    if (peer == IPC_ROLE_SIGNER)
+        events_fd = fd;
+    return __real_net_channel_new(loop, fd, self, peer, peer_instance, ops, context);
 }
 
-/* It never asks the signer for anything, but it has the channel for it. */
 static void call_channel(struct role *r, enum ipc_role peer, uint32_t instance, int fd)
 {
-    static int signer = -1;
     (void)r;
-    (void)peer;
-    (void)instance;
-    if (signer >= 0)
-        close(signer);
-    signer = fd;
+    call_channels++;
+    calls_fd = fd;
+    tls_client_call_channel(tls, peer, instance, fd);
 }
+
+static void channel_up(struct role *r, struct net_channel *c)
+{
+    (void)r;
+    event_channels += net_channel_peer_role(c) == IPC_ROLE_SIGNER;
+}
+
+static void edge_message(struct role *r, struct net_channel *c, const struct ipc_message *m)
+{
+    (void)r;
+    if (net_channel_peer_role(c) == IPC_ROLE_SIGNER)
+        tls_client_message(tls, m);
+    if (m->type != IPC_TYPE_SESSION_VERDICT)
+        return;
+    for (size_t i = 0; i < session_count; i++)
+        if (sessions[i]->asked) {
+            sessions[i]->asked = false;
+            buf_append_str(&sessions[i]->reply, "verdict\r\n");
+            net_pump_kick(sessions[i]->pump);
+        }
+}
+
+static void store_message(struct role *r, struct net_channel *c, const struct ipc_message *m)
+{
+    (void)r;
+    struct ipc_message answer = {.type = (uint16_t)ipc_answer(m->type), .tag = m->tag};
+    if (answer.type == IPC_TYPE_RESULT || answer.type == IPC_TYPE_SESSION_VERDICT)
+        net_channel_send(c, &answer);
+}
+
+/* --- what it can be told
+ * ---------------------------------------------------------------------------------- */
 
 static void write_raw(int fd, struct span bytes)
 {
@@ -67,22 +98,60 @@ static void write_raw(int fd, struct span bytes)
         abort();
 }
 
-static void say_forbidden(void)
+static void write_message(int fd, const struct ipc_message *m)
 {
     _cleanup_buf_ struct buf frame;
     buf_init(&frame, 4096);
-    struct ipc_message m = {.type = IPC_TYPE_SESSION_VERDICT};
-    if (ipc_encode(&frame, &m) < 0)
+    if (ipc_encode(&frame, m) < 0)
         abort();
-    write_raw(store_fd(), buf_span(&frame));
+    write_raw(fd, buf_span(&frame));
 }
 
-static void list_fds(struct buf *reply)
+static void say_pid(struct session *s)
 {
-    for (int fd = 0; fd < 1024; fd++)
-        if (fcntl(fd, F_GETFD) >= 0)
-            buf_printf(reply, "%d%s ", fd,
-                       fd >= ROLE_FD_COUNT && !(fcntl(fd, F_GETFD) & FD_CLOEXEC) ? "!" : "");
+    buf_printf(&s->reply, "%d", (int)getpid());
+}
+
+static void say_uid(struct session *s)
+{
+    buf_printf(&s->reply, "%u %u", (unsigned)getuid(), (unsigned)getgid());
+}
+
+static void say_generation(struct session *s)
+{
+    buf_printf(&s->reply, "%llu", (unsigned long long)role_conf(s->role)->generation);
+}
+
+static void say_service(struct session *s)
+{
+    buf_printf(&s->reply, "%d", (int)s->service);
+}
+
+static void open_file(struct session *s)
+{
+    buf_printf(&s->reply, "%d", open("/etc/passwd", O_RDONLY) < 0 ? errno : 0);
+}
+
+static void open_socket(struct session *s)
+{
+    buf_printf(&s->reply, "%d", socket(AF_INET, SOCK_STREAM, 0));
+}
+
+static void execute(struct session *s)
+{
+    (void)s;
+    execl("/bin/true", "true", (char *)NULL);
+}
+
+static void fail_assertion(struct session *s)
+{
+    (void)s;
+    abort();
+}
+
+static void quit(struct session *s)
+{
+    s->quit = true;
 }
 
 static void ask_store(struct session *s)
@@ -97,39 +166,108 @@ static void ask_store(struct session *s)
         buf_append_str(&s->reply, "no store");
 }
 
+static void start_tls(struct session *s)
+{
+    struct net_tls_conf conf = tls_client_conf(&role_conf(s->role)->conf, s->service);
+    bool can = tls_client_current(tls) && net_pump_start_tls(s->pump, tls_client_current(tls), &conf) == 0;
+    buf_append_str(&s->reply, can ? "go ahead" : "no");
+}
+
+static void accuse_signer(struct session *s)
+{
+    role_accuse(s->role, IPC_ROLE_SIGNER, 1, "as it was told");
+}
+
+static void accuse_store(struct session *s)
+{
+    role_accuse(s->role, IPC_ROLE_STORE, 1, "as it was told");
+}
+
+/* There is no channel between two such roles. */
+static void accuse_pop3(struct session *s)
+{
+    role_accuse(s->role, IPC_ROLE_POP3, 1, "as it was told");
+}
+
+static void nonsense_to_store(struct session *s)
+{
+    (void)s;
+    write_raw(store_fd, SPAN_LIT("\001\000\000\000this is no frame"));
+}
+
+static void nonsense_to_signer(struct session *s)
+{
+    (void)s;
+    write_raw(events_fd, SPAN_LIT("\001\000\000\000this is no frame"));
+}
+
+static void nonsense_call(struct session *s)
+{
+    (void)s;
+    write_raw(calls_fd, SPAN_LIT("\001\000\000\000this is no frame"));
+}
+
+static void nonsense_to_supervisor(struct session *s)
+{
+    (void)s;
+    write_raw(ROLE_FD_CONTROL, SPAN_LIT("this is no message"));
+}
+
+static void speak_as_store(struct session *s)
+{
+    (void)s;
+    write_message(store_fd, &(struct ipc_message){.type = IPC_TYPE_SESSION_VERDICT});
+}
+
+static void speak_as_signer(struct session *s)
+{
+    (void)s;
+    write_message(calls_fd, &(struct ipc_message){.type = IPC_TYPE_SIGNED});
+}
+
+static const struct {
+    const char *word;
+    void (*obey)(struct session *s);
+} orders[] = {
+    {"pid", say_pid},
+    {"uid", say_uid},
+    {"generation", say_generation},
+    {"service", say_service},
+    {"ask", ask_store}, /* the store; "verdict" when it answers */
+    {"tls", start_tls},
+    {"quit", quit},
+    {"abort", fail_assertion},
+    /* forbidden by the sandbox: the number of an error, or death */
+    {"file", open_file},
+    {"socket", open_socket},
+    {"exec", execute},
+    /* against the rules of the frame */
+    {"malformed", nonsense_to_store},
+    {"malformed-events", nonsense_to_signer},
+    {"malformed-call", nonsense_call},
+    {"control", nonsense_to_supervisor},
+    {"forbidden", speak_as_store},
+    {"forbidden-call", speak_as_signer},
+    {"accuse-store", accuse_store},
+    {"accuse-signer", accuse_signer},
+    {"accuse-pop3", accuse_pop3},
+};
+
 static void obey(struct session *s, struct span line)
 {
-    if (span_eq_str(line, "pid"))
-        buf_printf(&s->reply, "%d", (int)getpid());
-    else if (span_eq_str(line, "uid"))
-        buf_printf(&s->reply, "%u %u", (unsigned)getuid(), (unsigned)getgid());
-    else if (span_eq_str(line, "fds"))
-        list_fds(&s->reply);
-    else if (span_eq_str(line, "file"))
-        buf_printf(&s->reply, "%d", open("/etc/passwd", O_RDONLY) < 0 ? errno : 0);
-    else if (span_eq_str(line, "socket"))
-        buf_printf(&s->reply, "%d", socket(AF_INET, SOCK_STREAM, 0));
-    else if (span_eq_str(line, "exec"))
-        execl("/bin/true", "true", (char *)NULL);
-    else if (span_eq_str(line, "abort"))
-        abort();
-    else if (span_eq_str(line, "ask"))
-        ask_store(s);
-    else if (span_eq_str(line, "malformed"))
-        write_raw(store_fd(), SPAN_LIT("\001\000\000\000this is no frame"));
-    else if (span_eq_str(line, "forbidden"))
-        say_forbidden();
-    else if (span_eq_str(line, "control"))
-        write_raw(ROLE_FD_CONTROL, SPAN_LIT("this is no message"));
-    else if (span_eq_str(line, "generation"))
-        buf_printf(&s->reply, "%llu", (unsigned long long)role_conf(s->role)->generation);
-    else if (span_eq_str(line, "quit"))
-        s->quit = true;
+    size_t n = 0, count = sizeof orders / sizeof *orders;
+    while (n < count && !span_eq_str(line, orders[n].word))
+        n++;
+    if (n < count)
+        orders[n].obey(s);
     else
         buf_append_str(&s->reply, "what?");
     if (!s->asked)
         buf_append_str(&s->reply, "\r\n");
 }
+
+/* --- sessions
+ * --------------------------------------------------------------------------------------------- */
 
 static size_t feed(void *context, struct span in, uint64_t now_ms)
 {
@@ -186,6 +324,14 @@ static bool finished(void *context)
     return s->quit;
 }
 
+static void secured(void *context, const struct net_tls_info *info, size_t discarded, uint64_t now_ms)
+{
+    struct session *s = context;
+    (void)discarded;
+    (void)now_ms;
+    buf_printf(&s->reply, "220 %s\r\n", info->version);
+}
+
 static void ended(void *context, enum net_stream_end end)
 {
     struct session *s = context;
@@ -207,17 +353,27 @@ static const struct net_pump_ops pump_ops = {.feed = feed,
                                              .deadline_ms = deadline_ms,
                                              .timeout = timed_out,
                                              .finished = finished,
+                                             .secured = secured,
                                              .ended = ended};
+
+/* --- the role
+ * --------------------------------------------------------------------------------------------- */
+
+static int prepare(struct role *r)
+{
+    tls = tls_client_new(r);
+    return 0;
+}
 
 static void accepted(struct role *r, enum ipc_service service, const struct net_accepted *a)
 {
-    (void)service;
     if (session_count == SESSIONS_MAX) {
         net_listener_turn_away(a->fd, SPAN_LIT("421 full\r\n"));
         return;
     }
     struct session *s = mem_zalloc(sizeof *s);
     s->role = r;
+    s->service = service;
     buf_init(&s->line, LINE_MAX_BYTES);
     buf_init(&s->reply, REPLY_MAX_BYTES);
     buf_append_str(&s->reply, "220 hello\r\n");
@@ -241,56 +397,36 @@ static void status(struct role *r, struct role_status *out)
 {
     (void)r;
     role_status_add_u64(out, "sessions", session_count);
+    role_status_add_u64(out, "event_channels", event_channels);
+    role_status_add_u64(out, "call_channels", call_channels);
+    tls_client_status(tls, out);
 }
 
-static void edge_message(struct role *r, struct net_channel *c, const struct ipc_message *m)
+static struct role_ops edge_ops(const char *executable, enum ipc_role role)
 {
-    (void)c;
-    if (m->type == IPC_TYPE_CERTIFICATES)
-        role_tls_there(r);
-    if (m->type != IPC_TYPE_SESSION_VERDICT)
-        return;
-    for (size_t i = 0; i < session_count; i++)
-        if (sessions[i]->asked) {
-            sessions[i]->asked = false;
-            buf_append_str(&sessions[i]->reply, "verdict\r\n");
-            net_pump_kick(sessions[i]->pump);
-        }
+    return (struct role_ops){.executable = executable,
+                             .role = role,
+                             .farewell = SPAN_LIT("421 4.3.2 no room\r\n"),
+                             .prepare = prepare,
+                             .accepted = accepted,
+                             .call_channel = call_channel,
+                             .channel_up = channel_up,
+                             .message = edge_message,
+                             .drain = drain,
+                             .status = status};
 }
 
-static void store_message(struct role *r, struct net_channel *c, const struct ipc_message *m)
+static struct role_ops store_ops(void)
 {
-    (void)r;
-    struct ipc_message answer = {.type = (uint16_t)ipc_answer(m->type), .tag = m->tag};
-    if (answer.type == IPC_TYPE_RESULT || answer.type == IPC_TYPE_SESSION_VERDICT)
-        net_channel_send(c, &answer);
+    return (struct role_ops){.executable = "brant-store", .role = IPC_ROLE_STORE, .message = store_message};
 }
 
+/* One source for three executables; which one is TESTROLE. */
 int main(int argc, char **argv)
 {
-    struct role_ops ops = {.farewell = SPAN_LIT("421 4.3.2 no room\r\n"), .drain = drain, .status = status};
-#if defined(TESTROLE_STORE)
-    ops.executable = "brant-store";
-    ops.role = IPC_ROLE_STORE;
-    ops.message = store_message;
-    ops.drain = NULL;
-    (void)edge_message;
-    (void)accepted;
-    (void)call_channel;
-#elif defined(TESTROLE_POP3)
-    ops.executable = "brant-pop3";
-    ops.role = IPC_ROLE_POP3;
-    ops.message = edge_message;
-    ops.accepted = accepted;
-    ops.call_channel = call_channel;
-    (void)store_message;
-#else
-    ops.executable = "brant-smtp";
-    ops.role = role_of_arguments(argc, argv, IPC_ROLE_SMTP);
-    ops.message = edge_message;
-    ops.accepted = accepted;
-    ops.call_channel = call_channel;
-    (void)store_message;
-#endif
+    enum ipc_role role = role_of_arguments(argc, argv, TESTROLE);
+    struct role_ops ops = role == IPC_ROLE_STORE  ? store_ops()
+                          : role == IPC_ROLE_POP3 ? edge_ops("brant-pop3", role)
+                                                  : edge_ops("brant-smtp", role);
     return role_main(&ops, NULL, argc, argv);
 }

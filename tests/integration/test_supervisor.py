@@ -1,18 +1,14 @@
-"""The process frame, with roles that do as they are told (tests/frame/testrole.c): restarts, the sandbox,
-descriptors, hostile roles, reload, the control socket, descriptor exhaustion, orderly and disorderly ends.
+"""The process frame, with roles that do as they are told (tests/frame/testrole.c) and the real signer: restarts, the
+sandbox, descriptors, hostile roles, reload, keys, sockets, descriptor exhaustion, orderly and disorderly ends.
 
-Runs with pytest or `python3 -m unittest`. Environment: BRANT_FRAME, the directory of the frame's executables
-(default build/tests/frame beneath the source root). As root every test runs twice: as root and as an
-ordinary user."""
+Runs with pytest or `python3 -m unittest`. As root most tests run twice: as root and as an ordinary user."""
 
-import contextlib
-import functools
-import json
+import grp
 import os
-import pathlib
-import shutil
+import re
 import signal
 import socket
+import ssl
 import stat
 import struct
 import subprocess
@@ -20,204 +16,13 @@ import tempfile
 import time
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-FRAME = pathlib.Path(os.environ.get("BRANT_FRAME", ROOT / "build" / "tests" / "frame"))
-NOBODY = 65534
+from frame import (FRAME, System, UIDS, Line, alive, as_user, certificate, descriptors, every_user, greeting, kinds,
+                   proc_status, system, wait_for)
+
 FOREIGN = 54321
-
-
-def free_ports():
-    """A base P whose ports of `brant demo` are free now, from the range of this test."""
-    for base in range(21000 + os.getpid() % 80 * 10, 21990, 7):
-        socks = []
-        try:
-            for port in (base + 25, base + 110, base + 465, base + 587, base + 995):
-                s = socket.socket()
-                socks.append(s)
-                s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                s.bind(("127.0.0.1", port))
-            return base
-        except OSError:
-            continue
-        finally:
-            for s in socks:
-                s.close()
-    raise RuntimeError("no free ports")
-
-
-def wait_for(condition, seconds=5.0, what="condition"):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.01)
-    raise AssertionError(f"timed out after {seconds} s: {what}")
-
-
-def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as f:
-            return f.read().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
-
-
-def as_user(uid):
-    def drop():
-        if uid != os.geteuid():
-            os.setgroups([])
-            os.setgid(uid)
-            os.setuid(uid)
-
-    return drop
-
-
-class Line:
-    """A conversation with the line protocol of a test role."""
-
-    def __init__(self, port, timeout=5):
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=timeout)
-        self.file = self.sock.makefile("rb")
-        self.greeting = self.file.readline().decode().strip()
-
-    def ask(self, line):
-        self.sock.sendall(line.encode() + b"\r\n")
-        return self.file.readline().decode().strip()
-
-    def close(self):
-        self.file.close()
-        self.sock.close()
-
-
-def greeting(port):
-    line = Line(port)
-    try:
-        return line.greeting
-    finally:
-        line.close()
-
-
-class System:
-    """A demo or server over the test roles, beneath a directory of its own."""
-
-    def __init__(self, uid, serve=False, extra="", limit_files=None, env=None):
-        self.uid = uid
-        self.dir = tempfile.mkdtemp(prefix="brant-sup-", dir="/tmp")
-        os.chown(self.dir, uid, uid)
-        self.base = free_ports()
-        self.smtp, self.pop3 = self.base + 25, self.base + 110
-        self.serve = serve
-        self.config = os.path.join(self.dir, "brant.conf")
-        if serve:
-            self.write_config(extra)
-            argv = [FRAME / "brant", "serve", "-c", self.config]
-        else:
-            argv = [FRAME / "brant", "demo", "--dir", self.dir, "--port-base", str(self.base)]
-
-        def prepare():
-            if limit_files:
-                import resource
-
-                resource.setrlimit(resource.RLIMIT_NOFILE, (limit_files, limit_files))
-            as_user(uid)()
-
-        self.process = subprocess.Popen(
-            argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
-            preexec_fn=prepare, env=dict(os.environ, **(env or {})))
-
-    def write_config(self, extra="", smtp=None):
-        with open(self.config, "w") as f:
-            f.write(
-                f"hostname = mx.brant.test\ndata_dir = {self.dir}/store\nrun_dir = {self.dir}\n"
-                f"log_file = {self.dir}/log\nlisten.smtp = {smtp or f'127.0.0.1:{self.smtp}'}\n"
-                f"listen.pop3 = 127.0.0.1:{self.pop3}\n{extra}\n")
-        os.chown(self.config, self.uid, self.uid)
-
-    def wait_ready(self):
-        def up():
-            if self.process.poll() is not None:
-                raise AssertionError(self.process.stderr.read().decode() + self.log())
-            return "event=ready" in self.log()
-
-        wait_for(up, 10, "ready")
-        return self
-
-    def log(self):
-        try:
-            return pathlib.Path(self.dir, "log").read_text()
-        except FileNotFoundError:
-            return ""
-
-    def cli(self, *args, uid=None):
-        return subprocess.run([FRAME / "brant", "--dir", self.dir, *args], capture_output=True, text=True, timeout=20,
-                              preexec_fn=as_user(self.uid if uid is None else uid))
-
-    def status(self):
-        out = self.cli("status", "--json")
-        assert out.returncode == 0, out.stderr
-        return json.loads(out.stdout)
-
-    def processes(self):
-        return {p["name"]: p for p in self.status()["processes"]}
-
-    def pids(self):
-        return {name: p["pid"] for name, p in self.processes().items()}
-
-    def restarted(self, name, old_pid, seconds=2.0):
-        def new():
-            p = self.processes()[name]
-            return p["running"] and p["pid"] != old_pid and p["pid"]
-
-        return wait_for(new, seconds, f"restart of {name}")
-
-    def stop(self, sig=signal.SIGTERM):
-        if self.process.poll() is None:
-            self.process.send_signal(sig)
-        try:
-            out, err = self.process.communicate(timeout=15)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            raise
-        return self.process.returncode, out.decode(), err.decode()
-
-    def clean(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-        self.process.stderr.close()
-        shutil.rmtree(self.dir, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def system(uid, **options):
-    s = System(uid, **options)
-    try:
-        s.wait_ready()
-        yield s
-    finally:
-        s.clean()
-
-
-UIDS = [0, NOBODY] if os.geteuid() == 0 else [os.geteuid()]
-
-
-def every_user(test):
-    """As root a test runs as root and as an ordinary user; otherwise as whoever we are."""
-
-    @functools.wraps(test)
-    def run(self):
-        for uid in UIDS:
-            with self.subTest(uid=uid):
-                test(self, uid)
-
-    return run
-
-
-def proc_status(pid):
-    with open(f"/proc/{pid}/status") as f:
-        return dict(line.split(":\t", 1) for line in f if ":\t" in line)
+DEMO = {"store", "signer", "smtp-mx-1", "smtp-mx-2", "smtp-submission-1", "pop3-1"}
+EDGES = DEMO - {"store", "signer"}
+SUBMISSION = "listen.submission = 127.0.0.1:PORT+587\n"
 
 
 class Frame(unittest.TestCase):
@@ -225,19 +30,31 @@ class Frame(unittest.TestCase):
     def test_demo_contract(self, uid):
         s = System(uid)
         try:
-            s.wait_ready()
+            said = []
+            for line in s.process.stdout:
+                said.append(line.decode().rstrip("\n"))
+                if said[-1] == "ready":
+                    break
+            text = "\n".join(said)
+            for port in (25, 110, 465, 587, 995):
+                self.assertRegex(text, rf"(?m)^ .*\b{s.base + port}  (SMTP|submission|POP3)\b")
+                Line(s.base + port).close()
+            self.assertIn(f"{s.dir}/log", text)
+            for account in ("alice", "bob", "carol"):
+                self.assertIn(account, text)
+            for program in (f"curl -sk --crlf smtps://127.0.0.1:{s.base + 465} ",
+                            f"curl -sk pop3s://127.0.0.1:{s.base + 995}/1 ", f"swaks --server 127.0.0.1:{s.base + 587} "):
+                self.assertIn(program, text)
+            look = next(line.split() for line in said if line.endswith(" status"))
+            self.assertEqual(subprocess.run(look, capture_output=True, timeout=20, preexec_fn=as_user(uid)).returncode, 0)
             pids = s.pids()
-            code, out, _ = s.stop(signal.SIGINT)
-            self.assertEqual(code, 0)
-            lines = out.splitlines()
-            self.assertEqual(lines.count("ready"), 1)
-            self.assertEqual(lines[-1], "ready")
-            self.assertIn("curl", out)
-            for port in (s.smtp, s.pop3, s.base + 465, s.base + 587, s.base + 995):
-                self.assertRegex(out, rf"(?m)\b{port}  (SMTP|POP3|submission)")
+            self.assertEqual(set(pids), DEMO)
+            code, rest, err = s.stop(signal.SIGINT)
+            self.assertEqual((code, rest, err), (0, "", ""))
             for pid in pids.values():
                 self.assertFalse(alive(pid))
-            self.assertFalse(os.path.exists(os.path.join(s.dir, "control.sock")))
+            for name in ("control.sock", "submission.sock", "lmtp.sock"):
+                self.assertFalse(os.path.exists(s.path(name)), name)
         finally:
             s.clean()
 
@@ -304,30 +121,42 @@ class Frame(unittest.TestCase):
                 again.close()
                 self.assertLess(took, 1.7, f"death {n}")
 
-
-    @every_user
-    def test_isolation_by_connection(self, uid):
+    def isolation(self, uid, service, port, extra):
         """Every session has a process of its own; the next one waits for a free process."""
-        with system(uid, serve=True, extra="isolation.pop3 = connection\ninstances.pop3 = 2") as s:
+        extra += f"isolation.{service} = connection\ninstances.{service} = 2"
+        with system(uid, serve=True, extra=extra) as s:
             seen = set()
             for _ in range(3):
-                a, b = Line(s.pop3), Line(s.pop3)
+                a, b = Line(s.base + port), Line(s.base + port)
                 pids = {a.ask("pid"), b.ask("pid")}
                 self.assertEqual(len(pids), 2)
                 self.assertFalse(pids & seen)
                 seen |= pids
-                third = socket.create_connection(("127.0.0.1", s.pop3), timeout=3)
+                third = socket.create_connection(("127.0.0.1", s.base + port), timeout=3)
                 third.settimeout(0.2)
                 with self.assertRaises(TimeoutError):
                     third.recv(1)
+                a.secure()
                 a.close()
                 third.settimeout(3)
                 self.assertEqual(third.recv(100), b"220 hello\r\n")
                 third.close()
                 b.close()
+            one, other = Line(s.smtp), Line(s.smtp)  # a group that is not isolated goes on as ever
+            self.assertEqual((one.ask("ask"), other.ask("ask")), ("verdict", "verdict"))
+            one.close()
+            other.close()
             self.assertNotIn("level=error", s.log())
             wait_for(lambda: all(p["running"] for p in s.processes().values()), 3, "free processes")
-            self.assertEqual({name: p["restarts"] for name, p in s.processes().items() if p["restarts"]}, {})
+            self.assertEqual({n for n, p in s.processes().items() if p["restarts"]}, set())
+
+    @every_user
+    def test_isolation_by_connection_of_pop3(self, uid):
+        self.isolation(uid, "pop3", 110, "")
+
+    @every_user
+    def test_isolation_by_connection_of_submission(self, uid):
+        self.isolation(uid, "submission", 587, SUBMISSION)
 
 
 class Sandbox(unittest.TestCase):
@@ -366,7 +195,9 @@ class Sandbox(unittest.TestCase):
                     self.assertNotIn("\t0", fields["Uid"])
                 self.assertEqual(fields["Umask"].strip(), "0077")
             if uid == 0:
+                self.assertEqual({n for n, _ in uids}, {"store", "signer", "smtp-mx", "smtp-submission", "pop3"})
                 self.assertEqual(len({u for _, u in uids}), 5, "a uid per role")
+                self.assertEqual(len(uids), 5, "the same for all its instances")
                 caps = proc_status(s.process.pid)
                 self.assertLess(bin(int(caps["CapBnd"], 16)).count("1"), 12, "the supervisor is bounded")
 
@@ -384,19 +215,15 @@ class Sandbox(unittest.TestCase):
         """serve, and not only demo, climbs the same ladder."""
         with system(uid, serve=True) as s:
             self.assertEqual(s.process.poll(), None)
-            self.assertEqual(sorted(s.processes()), ["pop3-1", "signer", "smtp-mx-1", "smtp-mx-2", "store"])
+            self.assertEqual(set(s.processes()), DEMO - {"smtp-submission-1"}, "no group without a listener")
             code, _, err = s.stop()
             self.assertEqual(code, 0, err)
 
 
 class Descriptors(unittest.TestCase):
-    def describe(self, pid):
-        found = {}
-        for fd in os.listdir(f"/proc/{pid}/fd"):
-            target = os.readlink(f"/proc/{pid}/fd/{fd}")
-            kind = ("null" if target == "/dev/null" else target.split(":")[0])
-            found[int(fd)] = (kind, target)
-        return found
+    # Their control channel, the channels among each other, and the listeners.
+    SOCKETS = {"store": 1 + len(EDGES), "signer": 1 + 2 * len(EDGES), "smtp-mx-1": 1 + 3 + 2, "smtp-mx-2": 1 + 3 + 2,
+               "smtp-submission-1": 1 + 3 + 3, "pop3-1": 1 + 3 + 2}
 
     @every_user
     def test_no_surprises(self, uid):
@@ -406,48 +233,57 @@ class Descriptors(unittest.TestCase):
         try:
             with system(uid) as s:
                 for name, pid in s.pids().items():
-                    found = self.describe(pid)
+                    found = descriptors(pid)
+                    self.assertEqual([found[n][0] for n in range(5)], ["null", "null", "pipe", "socket", "pipe"])
                     kinds = [kind for kind, _ in found.values()]
-                    self.assertEqual(found[0][0], "null")
-                    self.assertEqual(found[1][0], "null")
-                    self.assertEqual(found[2][0], "pipe")
-                    self.assertEqual(found[3][0], "socket")
-                    self.assertEqual(found[4][0], "pipe")
                     allowed = {"null", "pipe", "socket", "anon_inode"}
-                    self.assertLessEqual(set(kinds), allowed, found)
+                    self.assertLessEqual(set(kinds), allowed, (name, found))
                     self.assertEqual(kinds.count("null"), 2, found)
-                    edges = 4
-                    # The control channel; listeners; the store and the signer (twice), or everybody who asks.
-                    sockets = {"store": 1 + edges, "signer": 1 + 2 * edges, "smtp-submission-1": 1 + 3 + 3}.get(name, 1 + 2 + 3)
-                    self.assertEqual(kinds.count("socket"), sockets, (name, found))
+                    self.assertEqual(kinds.count("socket"), self.SOCKETS[name], (name, found))
                     self.assertLessEqual(kinds.count("pipe"), 4, found)  # 2 of ours, libevent's own pair
                 for path, _, files in os.walk(s.dir):
                     for f in files:
                         full = os.path.join(path, f)
-                        mode = os.lstat(full).st_mode
-                        if f == "submission.sock":  # for everybody, who logs in there
-                            self.assertTrue(stat.S_ISSOCK(mode))
+                        mode = stat.S_IMODE(os.lstat(full).st_mode)
+                        if f == "submission.sock":
+                            self.assertEqual(mode, 0o666, "for every user of the machine")
                         else:
-                            self.assertEqual(stat.S_IMODE(mode) & 0o007, 0, full)
-                for directory in ("store", "keys"):
-                    self.assertEqual(stat.S_IMODE(os.stat(os.path.join(s.dir, directory)).st_mode), 0o700)
+                            self.assertEqual(mode & 0o007, 0, full)
+                for name in ("store", "keys"):
+                    self.assertEqual(stat.S_IMODE(os.stat(s.path(name)).st_mode), 0o700)
         finally:
             os.close(stray)
 
-    def test_no_growth_over_restarts(self):
-        with system(UIDS[0]) as s:
-            before = len(os.listdir(f"/proc/{s.process.pid}/fd"))
-            for _ in range(4):
-                pid = s.pids()["pop3-1"]
+    @every_user
+    def test_no_growth_over_restarts(self, uid):
+        with system(uid) as s:
+            def all_kinds():
+                return {name: kinds(pid) for name, pid in dict(s.pids(), supervisor=s.process.pid).items() if pid}
+
+            before = all_kinds()
+            for name in ("pop3-1", "pop3-1", "store", "signer", "smtp-submission-1", "signer", "store", "smtp-mx-2"):
+                pid = s.pids()[name]
                 os.kill(pid, signal.SIGKILL)
-                s.restarted("pop3-1", pid, 4)
-            wait_for(lambda: len(os.listdir(f"/proc/{s.process.pid}/fd")) == before, 3, "descriptors given back")
-            store = s.pids()["store"]
-            sockets = [t for k, t in self.describe(store).values() if k == "socket"]
-            self.assertEqual(len(sockets), 5, "old channels are closed")
-            signer = s.pids()["signer"]
-            sockets = [t for k, t in self.describe(signer).values() if k == "socket"]
-            self.assertEqual(len(sockets), 9, "old channels are closed")
+                s.restarted(name, pid, 4)
+            wait_for(lambda: all_kinds() == before, 3, f"descriptors given back: {before} {all_kinds()}")
+
+    def test_every_instance_has_its_channels(self):
+        """The most instances that can be configured, and new peers for all of them at one time."""
+        extra = SUBMISSION + "instances.mx = 16\ninstances.submission = 32\ninstances.pop3 = 32"
+        with system(UIDS[0], serve=True, extra=extra) as s:
+            before = s.pids()
+            self.assertEqual(len(before), 2 + 80)
+            for name in ("store", "signer"):
+                os.kill(before[name], signal.SIGKILL)
+                s.restarted(name, before[name], 4)
+            peers = ("store", "signer")
+            wait_for(lambda: all(p["figures"]["call_channels"] == "2" for n, p in s.processes().items() if n not in peers),
+                     5, "new channels for calls")
+            now = s.processes()
+            self.assertEqual({n for n, p in now.items() if p["pid"] != before[n]}, {"store", "signer"})
+            self.assertEqual(now["signer"]["figures"]["callers"], "80")
+            self.assertEqual(kinds(now["store"]["pid"]).count("socket"), 1 + 80)
+            self.assertEqual(kinds(now["signer"]["pid"]).count("socket"), 1 + 2 * 80)
 
 
 class Hostile(unittest.TestCase):
@@ -459,22 +295,61 @@ class Hostile(unittest.TestCase):
         line.sock.sendall(word.encode() + b"\r\n")
         s.restarted(name, pid, 3)
         after = s.pids()
-        self.assertEqual(after["store"], before["store"], "the receiver carries on")
-        self.assertEqual(after["pop3-1"], before["pop3-1"])
+        self.assertEqual({n for n in after if after[n] != before[n]}, {name}, "all others carry on")
         line.close()
         again = Line(s.smtp)
         self.assertEqual(again.ask("ask"), "verdict")
+        again.secure()
         again.close()
 
     @every_user
     def test_sender_is_restarted(self, uid):
         with system(uid) as s:
             self.misdeed(s, "malformed")
+            self.assertRegex(s.log(), 'event=peer-fault-reported by=store peer=smtp.* reason="malformed message"')
             self.misdeed(s, "forbidden")
-            self.assertIn("malformed message", s.log())
-            self.assertIn("forbidden message", s.log())
+            self.assertRegex(s.log(), 'event=peer-fault-reported by=store peer=smtp.* reason="forbidden message"')
             self.misdeed(s, "control")
             self.assertIn("malformed control message", s.log())
+
+    @every_user
+    def test_sender_to_the_signer_is_restarted(self, uid):
+        with system(uid) as s:
+            self.misdeed(s, "malformed-events")
+            self.misdeed(s, "malformed-call")
+            self.assertEqual(s.log().count('by=signer peer=smtp'), 2)
+            self.assertIn('reason="malformed message"', s.log())
+            self.misdeed(s, "forbidden-call")
+            self.assertRegex(s.log(), 'event=peer-fault-reported by=signer peer=smtp.* reason="forbidden message"')
+
+    @every_user
+    def test_the_accused_is_restarted(self, uid):
+        with system(uid) as s:
+            line = Line(s.pop3)
+            for name in ("signer", "store", "signer"):
+                before = s.pids()
+                line.ask(f"accuse-{name}")
+                s.restarted(name, before[name], 3)
+                after = s.pids()
+                self.assertEqual({n for n in after if after[n] != before[n]}, {name})
+            self.assertRegex(s.log(), 'event=peer-fault-reported by=pop3-1 peer=signer instance=1 reason="as it was told"')
+            # The fourth time in a minute it is the accuser that cannot be right.
+            line.sock.sendall(b"accuse-signer\r\n")
+            s.restarted("pop3-1", before["pop3-1"], 3)
+            line.close()
+            self.assertIn('reason="accuses too often"', s.log())
+            self.assertEqual(s.pids()["signer"], after["signer"])
+            certificate(s.pop3)
+
+    def test_only_a_peer_can_be_accused(self):
+        with system(UIDS[-1]) as s:
+            before = s.pids()
+            line = Line(s.smtp)
+            line.ask("accuse-pop3")
+            wait_for(lambda: "event=peer-fault-reported" in s.log(), 3, "the accusation")
+            self.assertEqual(line.ask("ask"), "verdict")
+            line.close()
+            self.assertEqual(s.pids(), before)
 
     def test_log_lines_cannot_be_forged(self):
         """What a role writes is stamped and escaped by the supervisor."""
@@ -509,7 +384,7 @@ class Reload(unittest.TestCase):
             extra = s.base + 26
             s.write_config("log_level = debug", smtp=f"127.0.0.1:{s.smtp}, 127.0.0.1:{extra}")
             s.process.send_signal(signal.SIGHUP)
-            wait_for(lambda: s.log().count("event=config-taken") >= 8, 5, "all roles to take it")
+            wait_for(lambda: len(re.findall("event=config-taken .*generation=2", s.log())) == len(before), 5, "all roles to take it")
             line = Line(extra)
             self.assertEqual(line.ask("generation"), "2")
             line.close()
@@ -531,6 +406,84 @@ class Reload(unittest.TestCase):
             self.assertEqual(s.pids(), before)  # nor does asking for the status of a closed listener end anyone
             self.assertEqual(s.pids(), before)
 
+    @every_user
+    def test_first_listener_of_a_group(self, uid):
+        """A group that had no listener is started, and stays, idle, when it loses its last one."""
+        with system(uid, serve=True) as s:
+            before = s.pids()
+            self.assertEqual(set(before), DEMO - {"smtp-submission-1"})
+            s.write_config(SUBMISSION)
+            s.reload()
+            line = Line(s.submission)
+            self.assertEqual(line.ask("generation"), "2")
+            self.assertEqual(line.ask("ask"), "verdict")
+            line.secure()
+            after = s.pids()
+            self.assertEqual(line.ask("pid"), str(after["smtp-submission-1"]))
+            line.close()
+            self.assertEqual({n: after[n] for n in before}, before)
+            self.assertEqual(s.figures("signer")["callers"], "4")
+            os.kill(after["smtp-submission-1"], signal.SIGKILL)
+            s.restarted("smtp-submission-1", after["smtp-submission-1"])
+            last = s.pids()
+            s.write_config()
+            s.reload()
+
+            def gone():
+                try:
+                    socket.create_connection(("127.0.0.1", s.submission), timeout=1).close()
+                    return False
+                except OSError:
+                    return True
+
+            wait_for(gone, 5, "the listener to close")
+            self.assertEqual(s.pids(), last)
+            s.write_config(SUBMISSION)
+            s.reload()
+            self.assertEqual(greeting(s.submission), "220 hello")
+            self.assertEqual(s.pids(), last)
+
+    def test_what_needs_a_restart_waits_for_it(self):
+        with system(UIDS[0], serve=True) as s:
+            before = s.pids()
+            s.write_config("instances.pop3 = 2\nuid_base = 61000\nlmtp_socket = DIR/lmtp.sock\nmax_recipients = 200")
+            with open(s.config) as f:
+                text = f.read()
+            os.mkdir(s.path("elsewhere"))
+            with open(s.config, "w") as f:
+                f.write(text.replace(f"data_dir = {s.dir}/store", f"data_dir = {s.dir}/other")
+                        .replace(f"run_dir = {s.dir}", f"run_dir = {s.dir}/elsewhere"))
+            s.reload()
+            named = re.search('event=reload-needs-restart keys="(.*?)"', s.log())
+            self.assertEqual(set(named[1].split(", ")),
+                             {"data_dir", "run_dir", "uid_base", "instances.pop3", "lmtp_socket"})
+            uid = proc_status(before["store"])["Uid"]
+            os.kill(before["store"], signal.SIGKILL)
+            with open(s.config, "w") as f:
+                f.write(text)  # for the command line, which reads it too
+            s.restarted("store", before["store"])
+            self.assertEqual(proc_status(s.pids()["store"])["Uid"], uid)
+            self.assertEqual(set(s.pids()), set(before))
+            self.assertFalse(os.path.exists(s.path("lmtp.sock")))
+            self.assertEqual(s.stop()[0], 0)
+            self.assertFalse(os.path.exists(s.path("control.sock")))
+
+    def test_listeners_without_end(self):
+        """Places of closed listeners are used again."""
+        with system(UIDS[-1], serve=True) as s:
+            before = s.pids()
+            for n in range(8):
+                addresses = [f"127.0.{n % 2 + 1}.{last}:{s.base + 26}" for last in range(1, 16)]
+                s.write_config("", smtp=", ".join([f"127.0.0.1:{s.smtp}"] + addresses))
+                s.reload()
+                for address in (addresses[0], addresses[-1]):
+                    sock = socket.create_connection((address.split(":")[0], s.base + 26), timeout=3)
+                    self.assertEqual(sock.recv(100), b"220 hello\r\n", n)
+                    sock.close()
+            self.assertEqual(s.figures("smtp-mx-1")["sessions"], "0")
+            self.assertEqual(sum(int(s.figures(f"smtp-mx-{n}")["accepted"]) for n in (1, 2)), 16)
+            self.assertEqual(s.pids(), before)
+
     def test_port_in_use_keeps_the_old(self):
         with system(UIDS[0], serve=True) as s:
             with socket.socket() as other:
@@ -542,6 +495,231 @@ class Reload(unittest.TestCase):
             line = Line(s.smtp)
             self.assertEqual(line.ask("generation"), "1")
             line.close()
+
+
+class Signer(unittest.TestCase):
+    @every_user
+    def test_killed_and_replaced(self, uid):
+        """Within a second there is another, every edge has new channels to it, and TLS works again; connections under
+        TLS do not notice."""
+        with system(uid) as s:
+            shown = certificate(s.smtp)
+            under_tls = Line(s.pop3)
+            self.assertEqual(under_tls.secure(), shown)
+            for count in range(2, 4):
+                before = s.pids()
+                os.kill(before["signer"], signal.SIGKILL)
+                s.restarted("signer", before["signer"], 1.0)
+                for figure in ("event_channels", "call_channels"):
+                    wait_for(lambda f=figure: all(s.figures(n)[f] == str(count) for n in EDGES), 1, figure)
+                for port in (25, 587, 465, 110, 995):
+                    self.assertEqual(certificate(s.base + port), shown)
+                after = s.pids()
+                self.assertEqual({n for n in after if after[n] != before[n]}, {"signer"})
+                self.assertEqual(under_tls.ask("ask"), "verdict")
+                time.sleep(0.2)
+            under_tls.close()
+            self.assertEqual(s.figures("signer")["callers"], str(len(EDGES)))
+
+    def test_away(self):
+        """Without a signer nobody waits: TLS fails at once, everything else goes on; it comes back by itself."""
+        with system(UIDS[-1]) as s:
+            certificate(s.pop3)
+            for _ in range(5):  # until it stays away for some hundred milliseconds
+                pid = s.pids()["signer"]
+                os.kill(pid, signal.SIGKILL)
+                s.restarted("signer", pid, 3)
+            pid = s.pids()["signer"]
+            os.kill(pid, signal.SIGKILL)
+            line = Line(s.pop3)
+            self.assertEqual(line.ask("ask"), "verdict")
+            started = time.monotonic()
+            with self.assertRaises((ssl.SSLError, OSError)):
+                line.secure()
+            line.close()
+            self.assertLess(time.monotonic() - started, 0.5)
+            s.restarted("signer", pid, 3)
+            certificate(s.pop3)
+
+
+class Keys(unittest.TestCase):
+    def refused(self, s, pair, shown):
+        s.write_config(f"tls.certificate = {pair}")
+        s.reload("reload-refused")
+        self.assertEqual(certificate(s.smtp), shown)
+
+    @every_user
+    def test_reload(self, uid):
+        with system(uid, serve=True) as s:
+            own = certificate(s.smtp)
+            pids = s.pids()
+            shown = s.make_pair("a.example.org")
+            other = s.make_pair("b.example.org")
+            self.assertNotEqual(own, shown)
+            s.write_config("tls.certificate = DIR/a.example.org.crt DIR/a.example.org.key")
+            s.reload()
+            wait_for(lambda: "event=certificate name=a.example.org" in s.log(), 3, "the certificate")
+            wait_for(lambda: all(s.figures(n)["certificates_generation"] == "2" for n in s.pids() if n in EDGES), 3, "news")
+            for port in (s.smtp, s.pop3):
+                self.assertEqual(certificate(port), shown)
+            held = kinds(s.process.pid)
+            self.assertFalse([t for _, t in descriptors(pids["signer"]).values() if ".example.org" in t], "all read")
+
+            # What cannot be opened refuses the whole reload.
+            self.refused(s, "DIR/a.example.org.crt DIR/missing.key", shown)
+            self.assertIn(f"event=key-file-unreadable file={s.dir}/missing.key reason=\"No such file", s.log())
+            self.refused(s, "DIR/missing.crt DIR/a.example.org.key", shown)
+            self.refused(s, "DIR/a.example.org.crt DIR/store", shown)
+            self.assertIn("is not a file", s.log())
+            if uid != 0:
+                os.chmod(s.path("b.example.org.key"), 0)
+                self.refused(s, "DIR/b.example.org.crt DIR/b.example.org.key", shown)
+                self.assertIn("Permission denied", s.log())
+                os.chmod(s.path("b.example.org.key"), 0o600)
+            line = Line(s.smtp)
+            self.assertEqual(line.ask("generation"), "2")
+            line.close()
+
+            # What the signer cannot use does not take the place of what there is, not even for its successor.
+            s.write_config("tls.certificate = DIR/a.example.org.crt DIR/b.example.org.key")
+            s.reload()
+            wait_for(lambda: "event=key-files-dropped generation=3" in s.log(), 3, "refusal by the signer")
+            self.assertIn("event=keys-refused", s.log())
+            self.assertEqual(certificate(s.smtp), shown)
+            os.kill(pids["signer"], signal.SIGKILL)
+            s.restarted("signer", pids["signer"], 1.0)
+            wait_for(lambda: s.figures("smtp-mx-1")["call_channels"] == s.figures("smtp-mx-2")["call_channels"] == "2")
+            self.assertEqual(certificate(s.smtp), shown)
+            self.assertEqual(kinds(s.process.pid), held, "descriptors given back")
+
+            s.write_config("tls.certificate = DIR/b.example.org.crt DIR/b.example.org.key")
+            s.reload()
+            wait_for(lambda: all(s.figures(n)["certificates_generation"] == "4" for n in s.pids() if n in EDGES), 3, "news")
+            self.assertEqual(certificate(s.smtp), other)
+            self.assertEqual(kinds(s.process.pid), held, "descriptors given back")
+            self.assertEqual({t for _, t in descriptors(s.process.pid).values() if ".example.org" in t},
+                             {s.path("b.example.org.crt"), s.path("b.example.org.key")})
+            s.write_config()
+            s.reload()
+            wait_for(lambda: certificate(s.pop3) == own, 3, "its own again")
+            now = s.pids()
+            self.assertEqual({n for n in now if now[n] != pids[n]}, {"signer"})
+
+    @every_user
+    def test_unreadable_at_the_start(self, uid):
+        """Fatal: the key of the configuration, the path and the reason are said, and nothing is left."""
+        def pair(s):
+            s.make_pair("a.example.org", mode=0 if uid else 0o600)
+
+        cases = [("DIR/missing.crt DIR/missing.key", "missing.crt", "No such file or directory"),
+                 ("DIR/a.example.org.crt DIR", "", "is not a file")]
+        if uid != 0:
+            cases = [cases[0], ("DIR/a.example.org.crt DIR/a.example.org.key", "a.example.org.crt", "Permission denied")]
+        for files, name, reason in cases:
+            s = System(uid, serve=True, extra=f"tls.certificate = {files}", prepare=pair)
+            try:
+                code, out, err = s.stop(signal.SIGCONT)
+                self.assertEqual((code, out), (1, ""))
+                self.assertIn(f"tls.certificate: {os.path.join(s.dir, name).rstrip('/')}: {reason}", err)
+                self.assertIn(f"event=key-file-unreadable", s.log())
+                self.assertNotIn("event=role-started", s.log())
+                self.assertFalse(os.path.exists(s.path("control.sock")))
+            finally:
+                s.clean()
+
+    @every_user
+    def test_unusable_at_the_start(self, uid):
+        def pairs(s):
+            s.make_pair("a.example.org")
+            s.make_pair("b.example.org")
+
+        s = System(uid, serve=True, extra="tls.certificate = DIR/a.example.org.crt DIR/b.example.org.key", prepare=pairs)
+        try:
+            code, _, err = s.stop(signal.SIGCONT)
+            self.assertEqual(code, 1)
+            self.assertIn("signer could not start", err)
+            self.assertRegex(s.log(), "event=key-refused file=.*/a.example.org.crt with .*/b.example.org.key")
+        finally:
+            s.clean()
+
+
+class UnixSockets(unittest.TestCase):
+    EXTRA = "submission_socket = DIR/submission.sock\nlmtp_socket = DIR/lmtp.sock\n"
+
+    @every_user
+    def test_modes_and_end(self, uid):
+        group = grp.getgrgid(1)
+        for name, shared in ((group.gr_name, uid == 0), ("no-such-group", False)):
+            with system(uid, serve=True, extra=f"{self.EXTRA}control_group = {name}") as s:
+                for path, mode in (("submission.sock", 0o666), ("lmtp.sock", 0o660 if shared else 0o600),
+                                   ("control.sock", 0o660 if shared else 0o600)):
+                    st = os.stat(s.path(path))
+                    self.assertTrue(stat.S_ISSOCK(st.st_mode))
+                    self.assertEqual(stat.S_IMODE(st.st_mode), mode, path)
+                    self.assertEqual(st.st_uid, uid)
+                    if shared:
+                        self.assertEqual(st.st_gid, group.gr_gid)
+                for path, process in (("submission.sock", "smtp-submission-1"), ("lmtp.sock", "smtp-mx-")):
+                    line = Line(s.path(path))
+                    pid = int(line.ask("pid"))
+                    self.assertTrue(next(n for n, p in s.pids().items() if p == pid).startswith(process))
+                    self.assertEqual(line.ask("ask"), "verdict")
+                    line.close()
+                self.assertEqual(s.stop()[0], 0)
+                for path in ("submission.sock", "lmtp.sock", "control.sock"):
+                    self.assertFalse(os.path.exists(s.path(path)), path)
+
+    @every_user
+    def test_a_stale_one_is_replaced(self, uid):
+        def leave_behind(s):
+            for name in ("submission.sock", "lmtp.sock", "control.sock"):
+                with socket.socket(socket.AF_UNIX) as stale:
+                    stale.bind(s.path(name))
+                os.chown(s.path(name), s.uid, s.uid)
+
+        with system(uid, serve=True, extra=self.EXTRA, prepare=leave_behind) as s:
+            self.assertEqual(greeting(s.path("lmtp.sock")), "220 hello")
+            self.assertEqual(greeting(s.path("submission.sock")), "220 hello")
+
+    def is_refused(self, uid, prepare, reason, extra=EXTRA):
+        s = System(uid, serve=True, extra=extra, prepare=prepare)
+        try:
+            code, _, err = s.stop(signal.SIGCONT)
+            self.assertEqual(code, 1)
+            self.assertRegex(err, reason)
+            self.assertIn("event=listen-failed", s.log())
+            self.assertNotIn("event=role-started", s.log())
+            for name in ("submission.sock", "control.sock"):
+                self.assertFalse(os.path.exists(s.path(name)), name)
+            return os.lstat(s.path("lmtp.sock")) if extra == self.EXTRA else None
+        finally:
+            s.clean()
+
+    @every_user
+    def test_a_live_one_is_left_alone(self, uid):
+        for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET, socket.SOCK_DGRAM):
+            with socket.socket(socket.AF_UNIX, kind) as live, socket.socket(socket.AF_UNIX, kind) as client:
+                def listen(s):
+                    live.bind(s.path("lmtp.sock"))
+                    os.chmod(s.path("lmtp.sock"), 0o777)
+                    if kind != socket.SOCK_DGRAM:
+                        live.listen(0)
+                        client.connect(s.path("lmtp.sock"))  # and its backlog is full
+
+                self.assertTrue(stat.S_ISSOCK(self.is_refused(uid, listen, "already running: .*/lmtp.sock").st_mode))
+                if kind == socket.SOCK_STREAM:
+                    live.accept()[0].close()
+
+    @every_user
+    def test_what_is_no_socket_is_left_alone(self, uid):
+        def write(s):
+            with open(s.path("lmtp.sock"), "w") as f:
+                f.write("precious")
+
+        self.assertEqual(self.is_refused(uid, write, "lmtp.sock is there and is no socket").st_size, len("precious"))
+        left = self.is_refused(uid, lambda s: os.symlink("/etc/passwd", s.path("lmtp.sock")), "is no socket")
+        self.assertTrue(stat.S_ISLNK(left.st_mode))
+        self.is_refused(uid, None, "cannot open the directory of .*/none/lmtp.sock", "lmtp_socket = DIR/none/lmtp.sock")
 
 
 class Control(unittest.TestCase):
@@ -619,9 +797,11 @@ class Control(unittest.TestCase):
 class Exhaustion(unittest.TestCase):
     @every_user
     def test_descriptors(self, uid):
-        """K2: with few descriptors the surplus is told 421 at once, nothing spins, and it recovers."""
-        with system(uid, limit_files=64) as s:
-            pid = s.pids()["pop3-1"]
+        """K2: with few descriptors the surplus is told 421 at once, nothing spins, what holds the channels together
+        can be replaced all the same, and it recovers. The limit is the smallest that the system starts with."""
+        with system(uid, limit_files=51) as s:
+            before_all = s.pids()
+            pid = before_all["pop3-1"]
             held = [Line(s.pop3) for _ in range(20)]
             self.assertTrue(all(h.greeting == "220 hello" for h in held))
             greetings = []
@@ -636,6 +816,12 @@ class Exhaustion(unittest.TestCase):
             before = self.cpu(pid)
             time.sleep(1)
             self.assertLess(self.cpu(pid) - before, 0.2, "no spinning")
+            for name in ("signer", "store"):
+                os.kill(before_all[name], signal.SIGKILL)
+                s.restarted(name, before_all[name], 3)
+            wait_for(lambda: s.figures("pop3-1")["call_channels"] == "2", 3, "new channels")
+            self.assertEqual(held[0].ask("ask"), "verdict")
+            held[1].secure()
             for h in held:
                 h.close()
             wait_for(lambda: greeting(s.pop3) == "220 hello", 5, "recovery")
