@@ -157,6 +157,23 @@ def test_out_of_descriptors_nothing_is_said_in_clear_where_tls_comes_first(tmp_p
         assert not small.stop()
 
 
+def test_a_handshake_that_never_comes_does_not_hold_up_the_end(own_brantd):
+    """Of clients that have said nothing yet there is nothing to wait for."""
+    held = [wire.Connection(secure.port(own_brantd, service)) for service in ("submissions", "pop3s")]
+    for service, starttls in (("smtp", "STARTTLS"), ("submission", "STARTTLS"), ("pop3", "STLS")):
+        c = secure.greeted(own_brantd, service)
+        if service != "pop3":
+            c.ehlo()
+        c.command(starttls)
+        held.append(c)
+    time.sleep(0.3)
+    start = time.monotonic()
+    assert not own_brantd.stop()
+    assert time.monotonic() - start < 4
+    for c in held:
+        c.close()
+
+
 def test_one_connection_per_process_and_a_peer_that_is_no_proxy(own_brantd):
     """The process that turned the peer away has had its connection: its place is filled anew."""
     brantd = own_brantd

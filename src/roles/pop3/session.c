@@ -233,6 +233,7 @@ void pop3_session_drain_all(struct pop3_shared *shared)
         role_stop(shared->edge.role);
     for (struct pop3_session *s = shared->sessions; s; s = s->next) {
         pop3_session_end(s, POP3_CLOSE_SHUTDOWN);
+        feed(s, SPAN_NONE, os_clock_mono_ms()); /* the pump does not, while a handshake is under way */
     }
 }
 

@@ -341,6 +341,7 @@ void smtp_session_drain_all(struct smtp_shared *shared)
         if (smtp_server_busy(s->engine))
             continue; /* it ends with its transaction */
         smtp_session_end(s, SMTP_CLOSE_SHUTDOWN);
+        feed(s, SPAN_NONE, os_clock_mono_ms()); /* the pump does not, while a handshake is under way */
     }
 }
 
