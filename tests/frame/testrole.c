@@ -339,7 +339,7 @@ static void ended(void *context, enum net_stream_end end)
     for (size_t i = 0; i < session_count; i++)
         if (sessions[i] == s)
             sessions[i] = sessions[--session_count];
-    if (role_draining(s->role) && session_count == 0)
+    if (role_takes_no_more(s->role) && session_count == 0)
         role_stop(s->role);
     buf_done(&s->line);
     buf_done(&s->reply);

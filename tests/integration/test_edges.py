@@ -174,26 +174,46 @@ def test_a_handshake_that_never_comes_does_not_hold_up_the_end(own_brantd):
         c.close()
 
 
-def test_one_connection_per_process_and_a_peer_that_is_no_proxy(own_brantd):
-    """The process that turned the peer away has had its connection: its place is filled anew."""
-    brantd = own_brantd
+def isolated(brantd, service, extra=""):
+    """Starts it again with one process per connection of a service; `extra` goes behind its listener."""
     with open(os.path.join(brantd.directory, "brant.conf")) as f:
         text = f.read()
     assert not brantd.stop()
-    [port] = free_ports(1)
-    path = brantd.directory + "/isolated.conf"
+    path = os.path.join(brantd.directory, "isolated.conf")
+    listener = f"listen.{service} = 127.0.0.1:{secure.port(brantd, service)}"
+    assert listener + "\n" in text
     with open(path, "w") as f:
-        f.write(text.replace(f"listen.pop3 = 127.0.0.1:{brantd.pop3_port}",
-                             f"listen.pop3 = 127.0.0.1:{brantd.pop3_port}, 127.0.0.1:{port} proxy=127.0.7.0/24") +
-                "isolation.pop3 = connection\ninstances.pop3 = 1\n")
+        f.write(text.replace(listener + "\n", listener + extra + "\n") +
+                f"isolation.{service} = connection\ninstances.{service} = 1\n")
     with open(brantd.output, "ab") as out:
         brantd.process = subprocess.Popen([BRANT, "serve", "-c", path], stdin=subprocess.DEVNULL, stdout=out,
                                           stderr=subprocess.STDOUT)
     assert eventually(lambda: brantd.process.poll() is not None or served(brantd), 20)
+
+
+def test_one_connection_per_process_and_a_peer_that_is_no_proxy(own_brantd):
+    """The process that turned the peer away has had its connection: its place is filled anew."""
+    [port] = free_ports(1)
+    isolated(own_brantd, "pop3", f", 127.0.0.1:{port} proxy=127.0.7.0/24")
     for _ in range(3):
         with wire.Connection(port) as c:
             assert c.rest() == b""
-        brantd.pop3(f"alice@{DOMAIN}", timeout=5).close()
+        own_brantd.pop3(f"alice@{DOMAIN}", timeout=5).close()
+
+
+def test_one_connection_per_process_takes_more_than_one_message(own_brantd):
+    """That no further connection comes does not mean that this one is to end."""
+    alice = f"alice@{DOMAIN}"
+    isolated(own_brantd, "submission")
+    with secure.session(own_brantd, "submission") as c:
+        secure.login(c, alice)
+        for n in range(3):
+            code, text = secure.submit(c, alice, alice, secure.message(alice, alice, f"message-{n}"))
+            assert code == 250, text
+        c.expect(250, f"MAIL FROM:<{alice}>")
+        c.expect(250, "RSET")
+        c.expect(250, "NOOP")
+    secure.session(own_brantd, "submission").close()
 
 
 def served(brantd):

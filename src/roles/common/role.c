@@ -658,6 +658,11 @@ struct net_channel *role_store(struct role *r)
 
 bool role_draining(const struct role *r)
 {
+    return r->draining;
+}
+
+bool role_takes_no_more(const struct role *r)
+{
     return r->draining || r->retiring;
 }
 

@@ -94,8 +94,11 @@ void role_tls_there(struct role *r);
 
 /* Stops and resumes accepting on all listeners. */
 void role_accept_pause(struct role *r, bool paused);
-/* No further connection will come: end with role_stop when the last session has ended. */
+/* DRAIN has come: sessions end as soon as they can. */
 bool role_draining(const struct role *r);
+/* No further connection will come, for that or because this process takes only one: role_stop when the last
+ * session has ended. */
+bool role_takes_no_more(const struct role *r);
 
 /* Ends the process in good order: ops->stop, exit status 0. */
 void role_stop(struct role *r);

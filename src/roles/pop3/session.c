@@ -129,7 +129,7 @@ static void on_secured(void *context, const struct net_tls_info *info, size_t di
 /* Where no further connection will come, the process ends with its last one. */
 static void stop_when_idle(struct pop3_shared *shared)
 {
-    if (shared->session_count == 0 && role_draining(shared->edge.role))
+    if (shared->session_count == 0 && role_takes_no_more(shared->edge.role))
         role_stop(shared->edge.role);
 }
 
