@@ -32,6 +32,15 @@ TARGETS = ("brant-store",) * 5 + ("brant-smtp",) * 2 + ("submission",) * 2 + ("b
 CONFIG = {"auth.source_failures": "10000", "auth.account_failures": "1000"}
 
 
+def set_up(system):
+    system.configure(CONFIG)
+    for alias, targets in ALIASES.items():
+        for target in (targets if alias != "nested@brant.test" else ["all@brant.test"]):
+            added = system.cli("alias", "add", alias, target)
+            if added.returncode != 0:
+                raise RuntimeError(added.stderr)
+
+
 def kill_one(system, rng):
     """Ends one process; what is left over or does not come back is a fault of its own."""
     target = rng.choice(TARGETS)
@@ -107,12 +116,11 @@ def main():
     wrong = []
     print(f"faults: {args.kills} kills, seed {seed}, in {top}", flush=True)
     system.start()
-    system.configure(CONFIG)
-    for alias, targets in ALIASES.items():
-        for target in (targets if alias != "nested@brant.test" else ["all@brant.test"]):
-            added = system.cli("alias", "add", alias, target)
-            if added.returncode != 0:
-                raise RuntimeError(added.stderr)
+    try:
+        set_up(system)
+    except BaseException:
+        system.kill_supervisor()
+        raise
     load = Load(system, seed)
     load.run()
     try:
