@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -155,6 +156,36 @@ def test_out_of_descriptors_nothing_is_said_in_clear_where_tls_comes_first(tmp_p
         for c in held:
             c.close()
         assert not small.stop()
+
+
+def test_a_reload_of_certificates_fails_no_handshake(brantd, tmp_path):
+    """One that began with the old certificate is signed with the old key."""
+    authority = secure.Authority(tmp_path / "authority")
+    pairs = [authority.issue(["localhost"]) for _ in range(2)]
+    before, log = secure.configure(brantd, {}), secure.Log(brantd)
+    stop, made, failed = threading.Event(), [], []
+
+    def work():
+        while not stop.is_set():
+            try:
+                secure.session(brantd, "submissions").close()
+                made.append(1)
+            except Exception as e:  # noqa: BLE001
+                failed.append(repr(e))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for t in threads:
+        t.start()
+    try:
+        for n in range(20):
+            secure.configure(brantd, {"tls.certificate": " ".join(pairs[n % 2])})
+    finally:
+        stop.set()
+        for t in threads:
+            t.join()
+        secure.restore(brantd, before)
+    assert len(made) > 200 and not failed, (len(made), failed[:3])
+    assert not log.lines("event=tls-failed")
 
 
 def test_a_handshake_that_never_comes_does_not_hold_up_the_end(own_brantd):

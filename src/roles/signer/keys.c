@@ -27,17 +27,22 @@ void keys_init(struct keys *k)
     *k = (struct keys){.count = 0};
 }
 
-static void drop_list(struct keys *k)
+static void drop_pairs(struct pair **list, size_t *count)
 {
-    for (size_t n = 0; n < k->count; n++)
-        pair_free(k->list[n]);
-    k->count = 0;
+    while (*count > 0)
+        pair_free(list[--*count]);
+}
+
+void keys_forget_former(struct keys *k)
+{
+    drop_pairs(k->former, &k->former_count);
 }
 
 void keys_done(struct keys *k)
 {
     drop_next(k);
-    drop_list(k);
+    drop_pairs(k->former, &k->former_count);
+    drop_pairs(k->list, &k->count);
 }
 
 /* ---- arriving ---------------------------------------------------------------------------------------------
@@ -151,11 +156,12 @@ int keys_load(struct keys *k, const char *host, int64_t now_s)
     uint64_t generation = k->next.generation;
     drop_next(k);
     if (rc < 0) {
-        while (count > 0)
-            pair_free(list[--count]);
+        drop_pairs(list, &count);
         return BRANT_ESYNTAX;
     }
-    drop_list(k);
+    keys_forget_former(k);
+    memcpy(k->former, k->list, k->count * sizeof *k->list);
+    k->former_count = k->count;
     memcpy(k->list, list, count * sizeof *list);
     k->count = count;
     k->own = own;
@@ -180,10 +186,16 @@ bool keys_check_time(struct keys *k, const char *host, int64_t now_s)
     return false;
 }
 
+static struct pair *find(struct pair *const *list, size_t count, struct span id)
+{
+    for (size_t n = 0; n < count; n++)
+        if (span_eq(pair_id(list[n]), id))
+            return list[n];
+    return NULL;
+}
+
 struct pair *keys_find(const struct keys *k, struct span id)
 {
-    for (size_t n = 0; n < k->count; n++)
-        if (span_eq(pair_id(k->list[n]), id))
-            return k->list[n];
-    return NULL;
+    struct pair *p = find(k->list, k->count, id);
+    return p ? p : find(k->former, k->former_count, id);
 }

@@ -9,6 +9,9 @@ struct keys {
     size_t count;
     uint64_t generation;
     bool own; /* made here */
+    /* The set before: a handshake that began with it may still want a signature. */
+    struct pair *former[IPC_CERTIFICATES_MAX];
+    size_t former_count;
     /* The set that is arriving. */
     struct {
         int fds[IPC_CERTIFICATES_MAX][IPC_KEY_FILE_COUNT];
@@ -34,6 +37,9 @@ int keys_load(struct keys *k, const char *host, int64_t now_s);
 /* Once a day: warns of certificates that end soon, renews our own. True: the set has changed. */
 bool keys_check_time(struct keys *k, const char *host, int64_t now_s);
 
-struct pair *keys_find(const struct keys *k, struct span id); /* NULL: there is none */
+/* Of the set, or of the one before while that is kept. NULL: there is none. */
+struct pair *keys_find(const struct keys *k, struct span id);
+/* Every role has heard of the new set by now: the keys of the one before are overwritten. */
+void keys_forget_former(struct keys *k);
 
 #endif

@@ -23,6 +23,7 @@
 enum {
     DAY_MS = 86400 * 1000,
     FIRST_CHECK_MS = 300 * 1000, /* the clock may have been set only after we were started */
+    FORMER_MS = 5000, /* a set that was replaced is kept so long; roles hear of the new one within this */
     EVENTS_MAX = 128
 };
 
@@ -33,7 +34,7 @@ struct signer {
     struct calls *calls;
     struct net_channel *events[EVENTS_MAX]; /* channels to the roles that speak TLS */
     size_t event_count;
-    struct net_timer *daily;
+    struct net_timer *daily, *former;
 };
 
 static struct signer *signer_of(struct role *r)
@@ -70,12 +71,19 @@ static int load(struct signer *s)
     uint64_t generation = s->keys.next.generation;
     int rc = keys_load(&s->keys, role_conf(s->role)->conf.hostname, os_clock_wall_ms() / 1000);
     role_key_files_done(generation, rc == BRANT_OK);
-    if (rc == BRANT_OK)
+    if (rc == BRANT_OK) {
         tell_everybody(s);
-    else
+        net_timer_set(s->former, FORMER_MS);
+    } else
         log_event(LOG_ERROR, "keys-refused",
                   LOG_STR("remedy", "mend the files and send SIGHUP; what there was is kept"));
     return rc;
+}
+
+static void forget_former(void *arg)
+{
+    struct signer *s = arg;
+    keys_forget_former(&s->keys);
 }
 
 static void daily(void *arg)
@@ -128,6 +136,7 @@ static int start(struct role *r)
     struct signer *s = signer_of(r);
     s->role = r;
     s->calls = calls_new(role_loop(r), &s->keys, accuse, r);
+    s->former = net_timer_new(role_loop(r), forget_former, s);
     s->daily = net_timer_new(role_loop(r), daily, s);
     net_timer_set(s->daily, FIRST_CHECK_MS);
     s->started = true;
@@ -181,6 +190,7 @@ static void stop(struct role *r)
     struct signer *s = signer_of(r);
     calls_free(s->calls);
     net_timer_free(s->daily);
+    net_timer_free(s->former);
     keys_done(&s->keys);
 }
 

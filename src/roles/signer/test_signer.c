@@ -644,6 +644,8 @@ static void test_sets(void **state)
     log_has("certificate-ends name=two.brant.test");
     struct span id = pair_id(k.list[0]);
     assert_ptr_equal(keys_find(&k, id), k.list[0]);
+    uint8_t first[IPC_KEY_ID_BYTES];
+    memcpy(first, id.p, sizeof first);
     assert_null(keys_find(&k, SPAN_LIT("unknown")));
 
     /* One bad file: everything stays, and the log says which and why. */
@@ -665,6 +667,13 @@ static void test_sets(void **state)
     give(&k, 0, IPC_KEY_FILE_KEY, buf_span(&two.key_pem));
     assert_int_equal(keys_load(&k, "mx.brant.test", time(NULL) + 10 * DAY), BRANT_OK);
     assert_true(k.count == 1 && k.generation == 4);
+    /* Who began with the set before still gets signatures, for a while. */
+    struct pair *former = keys_find(&k, span_make(first, sizeof first));
+    assert_true(former && former != k.list[0]);
+    assert_string_equal(pair_name(former), "one.brant.test");
+    keys_forget_former(&k);
+    assert_null(keys_find(&k, span_make(first, sizeof first)));
+    assert_ptr_equal(keys_find(&k, pair_id(k.list[0])), k.list[0]);
     log_has("certificate-expired name=two.brant.test");
     logged[0] = '\0';
     assert_false(keys_check_time(&k, "mx.brant.test", time(NULL) - 2 * DAY));
