@@ -8,7 +8,8 @@
  *                    nobody may say anything
  *   how much         one question at a time, in turn: roles/signer/calls.h
  *   what for         signatures in the form that TLS makes them; nothing is decrypted
- *   secrets          private keys, in OpenSSL's memory; overwritten when they are replaced */
+ *   secrets          private keys, in OpenSSL's memory; overwritten when it is given back (secret_memory.h)
+ */
 #include <openssl/crypto.h>
 #include <stdlib.h>
 
@@ -19,6 +20,7 @@
 #include "roles/common/role.h"
 #include "roles/signer/calls.h"
 #include "roles/signer/keys.h"
+#include "roles/signer/secret_memory.h"
 
 enum {
     DAY_MS = 86400 * 1000,
@@ -212,6 +214,7 @@ int main(int argc, char **argv)
         .status = status,
         .stop = stop,
     };
+    secret_memory_init();
     keys_init(&signer.keys);
     return role_main(&ops, &signer, argc, argv);
 }

@@ -28,6 +28,7 @@
 #include "roles/signer/calls.h"
 #include "roles/signer/keys.h"
 #include "roles/signer/own.h"
+#include "roles/signer/secret_memory.h"
 
 enum { DAY = 86400, TEXT_MAX = 65536 };
 
@@ -805,6 +806,23 @@ static void test_own_with_a_long_name(void **state)
     pair_free(p);
 }
 
+/* All of this program runs with it. That it overwrites is seen in the memory of the whole system
+ * (test_keys.py). */
+static void test_secret_memory(void **state)
+{
+    (void)state;
+    char *p = OPENSSL_realloc(NULL, 16);
+    assert_non_null(p);
+    memcpy(p, "0123456789abcdef", 16);
+    assert_non_null(p = OPENSSL_realloc(p, 100000));
+    assert_memory_equal(p, "0123456789abcdef", 16);
+    memset(p + 16, 'x', 100000 - 16);
+    assert_non_null(p = OPENSSL_realloc(p, 4));
+    assert_memory_equal(p, "0123", 4);
+    assert_null(OPENSSL_realloc(p, 0));
+    OPENSSL_free(NULL);
+}
+
 static char directory[] = "/tmp/brant-signer-XXXXXX";
 
 static int open_all(void **state)
@@ -828,12 +846,14 @@ static int close_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kinds),       cmocka_unit_test(test_files_that_are_no_use),
-        cmocka_unit_test(test_chains),      cmocka_unit_test(test_signatures),
-        cmocka_unit_test(test_answers),     cmocka_unit_test(test_malformed),
-        cmocka_unit_test(test_fairness),    cmocka_unit_test(test_sets),
-        cmocka_unit_test(test_large_files), cmocka_unit_test(test_own),
-        cmocka_unit_test(test_own_renewed), cmocka_unit_test(test_own_with_a_long_name),
+        cmocka_unit_test(test_kinds),         cmocka_unit_test(test_files_that_are_no_use),
+        cmocka_unit_test(test_chains),        cmocka_unit_test(test_signatures),
+        cmocka_unit_test(test_answers),       cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_fairness),      cmocka_unit_test(test_sets),
+        cmocka_unit_test(test_large_files),   cmocka_unit_test(test_own),
+        cmocka_unit_test(test_own_renewed),   cmocka_unit_test(test_own_with_a_long_name),
+        cmocka_unit_test(test_secret_memory),
     };
+    secret_memory_init();
     return cmocka_run_group_tests(tests, open_all, close_all);
 }
