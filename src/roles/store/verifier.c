@@ -75,7 +75,8 @@ static int check_crypt(const char *verifier, struct span password)
     char text[VERIFIER_PASSWORD_MAX + 1];
     if (password.len >= CRYPT_MAX_PASSPHRASE_SIZE || password.len >= sizeof text)
         return BRANT_EREFUSED;
-    memcpy(text, password.p, password.len);
+    if (password.len > 0)
+        memcpy(text, password.p, password.len);
     text[password.len] = 0;
     struct crypt_data *data = mem_zalloc(sizeof *data);
     const char *hash = crypt_rn(text, verifier, data, sizeof *data);
