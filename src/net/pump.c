@@ -29,10 +29,10 @@ struct net_pump {
     bool eof, eof_told, finishing;
 };
 
-/* Moves output into the stream; true when all of it went. */
-static bool write_out(struct net_pump *p, uint64_t now_ms)
+/* Moves output into the stream; true when all of it went. *ret_moved: how much that was. */
+static bool write_out(struct net_pump *p, uint64_t now_ms, size_t *ret_moved)
 {
-    for (;;) {
+    for (*ret_moved = 0;;) {
         struct span out = p->ops->output(p->session);
         if (out.len == 0)
             return true;
@@ -40,6 +40,7 @@ static bool write_out(struct net_pump *p, uint64_t now_ms)
         if (n == 0)
             return false;
         p->ops->sent(p->session, n, now_ms);
+        *ret_moved += n;
     }
 }
 
@@ -77,8 +78,9 @@ static bool rests(struct net_pump *p, uint64_t now_ms)
     if (!p->held && p->phase != TLS_SECURING && !from_the_start)
         return false;
     if (p->ops->finished(p->session)) {
+        size_t moved;
         if (p->phase == TLS_NONE)
-            write_out(p, now_ms);
+            write_out(p, now_ms, &moved);
         finish(p);
     } else if (p->held)
         set_deadline(p, now_ms);
@@ -128,8 +130,8 @@ static void run(void *arg)
     if (p->finishing || rests(p, now_ms))
         return;
     for (int round = 0;; round++) {
-        size_t offered, taken = feed(p, now_ms, &offered);
-        bool all_out = write_out(p, now_ms);
+        size_t offered, moved, taken = feed(p, now_ms, &offered);
+        bool all_out = write_out(p, now_ms, &moved);
         if (p->ops->finished(p->session)) {
             if (all_out) {
                 finish(p);
@@ -149,7 +151,10 @@ static void run(void *arg)
                 return;
             continue;
         }
-        if (taken == 0 || !all_out)
+        /* Output that was in the engine's way is gone; of a stream that was cut, `writable` does not tell it.
+         */
+        bool again = taken > 0 || (moved > 0 && net_stream_is_cut(p->stream));
+        if (!again || !all_out)
             break;
         if (round >= ROUNDS_MAX) {
             net_timer_set(p->kick, 0);

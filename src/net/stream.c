@@ -46,6 +46,7 @@ struct net_stream {
     uint64_t close_wait; /* for close_notify, milliseconds */
     bool eof;            /* of the peer's side */
     bool cut;            /* it came without a close_notify, or the TLS is broken: no output any more */
+    size_t unsent;       /* output that was lost by that */
 
     /* TLS; NULL: in clear, or not yet. */
     struct tls_link *tls;
@@ -215,6 +216,7 @@ static void tls_broken(struct net_stream *s)
         return;
     }
     s->cut = true;
+    s->unsent = net_stream_queued(s);
     peer_ended(s);
 }
 
@@ -232,6 +234,8 @@ static void handshake_done(struct net_stream *s)
     s->ops->secured(s->context, &info, s->discarded);
 }
 
+/* Deferred callbacks come together: after a reset the write has found the error and the read an end, and then
+ * libevent neither reads nor writes any more. The error counts. */
 static void on_event(struct bufferevent *bev, short what, void *arg)
 {
     struct net_stream *s = arg;
@@ -243,7 +247,7 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
     else if ((what & BEV_EVENT_TIMEOUT) && (what & BEV_EVENT_WRITING))
         end(s, s->state == STREAM_OPEN || s->state == STREAM_SWITCHING ? NET_STREAM_STALLED
                                                                        : NET_STREAM_FINISHED);
-    else if (what & BEV_EVENT_EOF) {
+    else if ((what & BEV_EVENT_EOF) && !(what & BEV_EVENT_ERROR)) {
         if (s->tls && s->state != STREAM_HANDSHAKE)
             peer_closed_tls(s);
         else if (s->tls)
@@ -433,9 +437,13 @@ size_t net_stream_room(const struct net_stream *s)
 
 size_t net_stream_write(struct net_stream *s, struct span bytes)
 {
+    if (s->cut) {
+        s->unsent += bytes.len;
+        if (s->unsent > s->conf.output_max_bytes)
+            doom(s, NET_STREAM_LOST); /* no reason to go on working for it */
+        return bytes.len;
+    }
     bytes = span_sub(bytes, 0, net_stream_room(s));
-    if (s->cut)
-        return bytes.len; /* nobody is there to read it */
     if (bytes.len > 0 && bufferevent_write(s->bev, bytes.p, bytes.len) < 0)
         abort(); /* out of memory */
     return bytes.len;

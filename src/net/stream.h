@@ -7,7 +7,8 @@
  *
  * TLS may take over at any time (net_stream_start_tls), and then everything above holds for what is inside. A
  * peer that ends without close_notify has cut its stream off: what came before is handed out, and then the
- * owner finds that net_stream_is_cut and is told so by NET_STREAM_LOST when it finishes. */
+ * owner finds that net_stream_is_cut and is told so by NET_STREAM_LOST when it finishes. What is written
+ * meanwhile goes nowhere, and more than output_max of it ends the stream at once. */
 #ifndef NET_STREAM_H
 #define NET_STREAM_H
 

@@ -307,7 +307,8 @@ static void test_control(void **state)
 /* --- listener and pump
  * ---------------------------------------------------------------------------------------- */
 
-/* Echoes lines; "quit" ends, and an unanswered "wait" stops taking input until it is kicked. */
+/* Echoes lines; "quit" ends, an unanswered "wait" stops taking input until it is kicked, "flood" is answered
+ * with more than the socket takes. */
 struct echo {
     struct net_pump *pump;
     struct buf line, out;
@@ -323,6 +324,9 @@ static void echo_line(struct echo *e, struct span line)
         e->quit = true;
     else if (span_eq_str(line, "wait\n"))
         e->waiting = true;
+    else if (span_eq_str(line, "flood\n"))
+        while (e->out.len < e->out.max)
+            buf_append_byte(&e->out, 'x');
     else
         assert_int_equal(buf_append(&e->out, line), BRANT_OK);
 }
@@ -419,12 +423,15 @@ static struct scene open_scene(uint64_t deadline_ms)
     socklen_t len = sizeof at;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&at, len), 0);
+    int small = 4096;
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     assert_int_equal(listen(fd, 10), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
     echo = (struct echo){.deadline_ms = deadline_ms};
     struct net_listener_conf conf = {.fd = fd, .farewell = SPAN_LIT("421\r\n"), .accepted = echo_accepted};
     struct scene s = {.listener = net_listener_new(&loop, &conf)};
     s.client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(s.client, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     assert_int_equal(connect(s.client, (struct sockaddr *)&at, len), 0);
     return s;
 }
@@ -554,6 +561,29 @@ static void test_pump_lost(void **state)
     close_scene(&s);
 }
 
+static void leave_unread(void *arg)
+{
+    struct scene *s = arg;
+    assert_true(echo.out.len > 0);
+    close(s->client); /* a reset, since there is something that was not read */
+    s->client = dup(0);
+}
+
+/* The reset is found by the write and by the read in the same turn of the loop. */
+static void test_pump_lost_with_output(void **state)
+{
+    (void)state;
+    struct scene s = open_scene(NET_PUMP_NEVER);
+    struct net_timer *leave = net_timer_new(&loop, leave_unread, &s);
+    net_timer_set(leave, 50);
+    say(&s, "flood\nhalf a li");
+    run_loop();
+    assert_true(echo.ended);
+    assert_int_equal(echo.how, NET_STREAM_LOST);
+    net_timer_free(leave);
+    close_scene(&s);
+}
+
 /* --- Unix sockets ------------------------------------------------------------------------------------------
  */
 
@@ -647,6 +677,7 @@ int main(void)
         cmocka_unit_test(test_pump_timeout),
         cmocka_unit_test(test_pump_stalled),
         cmocka_unit_test(test_pump_lost),
+        cmocka_unit_test(test_pump_lost_with_output),
         cmocka_unit_test(test_local_peers),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);

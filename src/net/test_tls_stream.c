@@ -615,6 +615,51 @@ static void test_stalled(void **state)
     assert_int_equal(s.how, NET_STREAM_STALLED);
 }
 
+/* The client has gone with output unread: noticed by the reset, not by the time-out. */
+static void test_lost_with_output(void **state)
+{
+    (void)state;
+    struct rig_server s = tls_server();
+    s.stream = (struct net_stream_conf){4096, 8192, 60000, false};
+    uint64_t start_ms = os_clock_mono_ms();
+    rig_run(&s, deaf_client, NULL);
+    assert_true(s.ended);
+    assert_int_equal(s.how, NET_STREAM_LOST);
+    assert_true(os_clock_mono_ms() - start_ms < 3000);
+}
+
+/* More commands than their answers have room, a cut, and nobody who reads: they are not all worked off. */
+static void cutting_client(int fd, void *arg)
+{
+    (void)arg;
+    SSL_CTX *ctx = client_context(0);
+    SSL *ssl = rig_connect(fd, ctx, NULL);
+    static char text[16000];
+    rig_say(ssl, "wait\n");
+    memset(text, 'x', sizeof text);
+    for (size_t i = 15; i < sizeof text; i += 16)
+        text[i] = '\n';
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(SSL_write(ssl, text, sizeof text), sizeof text);
+    shutdown(fd, SHUT_WR);
+    char back[4096];
+    while (read(fd, back, sizeof back) > 0)
+        ;
+    SSL_free(ssl);
+    SSL_CTX_free(ctx);
+}
+
+static void test_cut_with_much_to_do(void **state)
+{
+    (void)state;
+    struct rig_server s = tls_server();
+    s.wait_ms = 50;
+    s.stream = (struct net_stream_conf){100000, 8192, 60000, false};
+    rig_run(&s, cutting_client, NULL);
+    assert_int_equal(s.how, NET_STREAM_LOST);
+    assert_in_range(s.lines, 1, 2000); /* of 4001: what one piece of input holds, and output_max */
+}
+
 static void reload_client(int fd, void *arg)
 {
     (void)arg;
@@ -941,6 +986,8 @@ int main(void)
         cmocka_unit_test(test_back_pressure),
         cmocka_unit_test(test_rest_of_a_record),
         cmocka_unit_test(test_stalled),
+        cmocka_unit_test(test_lost_with_output),
+        cmocka_unit_test(test_cut_with_much_to_do),
         cmocka_unit_test(test_reload_while_connected),
         cmocka_unit_test(test_held),
         cmocka_unit_test(test_held_and_given_up),

@@ -3,6 +3,7 @@ wrong protocol, certificates that change. Behind each an honest client is served
 import multiprocessing
 import os
 import random
+import signal
 import socket
 import subprocess
 import threading
@@ -122,6 +123,14 @@ INJECTED = {
 CASES = [(s, n) for s in SERVICES for n in range(len(INJECTED[s]))]
 
 
+def mail_of_bob(brantd):
+    """How many messages bob has; this login of ours is in the log when it returns."""
+    log = secure.Log(brantd)
+    count = len(brantd.mailbox("bob@brant.test"))
+    log.wait("event=login ", "bob@brant.test")
+    return count
+
+
 def check_forgotten(brantd, clear, before):
     """State of before TLS is gone: no greeting, no login, no transaction."""
     c = clear.c
@@ -142,9 +151,8 @@ def check_forgotten(brantd, clear, before):
 def test_commands_behind_starttls(brantd, lmtp_port, service, number, place):
     """Appended in the same segment as STARTTLS, or sent in clear before the handshake: thrown away and logged."""
     injected = INJECTED[service][number]
+    before = mail_of_bob(brantd)
     log = secure.Log(brantd)
-    before = len(brantd.mailbox("bob@brant.test"))
-    own = log.wait("event=login ")
     clear = Clear(brantd, service, lmtp_port)
     if place == "same segment":
         clear.c.send(clear.ask + injected)
@@ -161,13 +169,13 @@ def test_commands_behind_starttls(brantd, lmtp_port, service, number, place):
         assert place == "next segment"
         assert log.wait("event=tls-failed")
         clear.c.close()
-        assert log.lines("event=login ") == own
+        assert log.lines("event=login ") == []
         assert len(brantd.mailbox("bob@brant.test")) == before
         return
     clear.nothing_was_executed()
     [line] = log.wait("event=tls-plaintext-discarded")
     assert f"bytes={len(injected)}" in line
-    assert log.lines("event=login ") == own
+    assert log.lines("event=login ") == []
     check_forgotten(brantd, clear, before)
     clear.c.close()
 
@@ -463,7 +471,7 @@ def test_a_broken_key_at_reload_keeps_the_old(brantd, authority, how):
         log = secure.Log(brantd)
         path = os.path.join(brantd.directory, "brant.conf")
         secure.configure(brantd, {"tls.certificate": [pair(new), pair(bad)]}, reload=False)
-        brantd.process.send_signal(1)
+        brantd.process.send_signal(signal.SIGHUP)
         deadline = time.monotonic() + 10
         while not log.lines("level=error", os.path.basename(bad[1])) and not log.lines("level=error", os.path.basename(bad[0])):
             assert time.monotonic() < deadline, "\n".join(log.lines())
@@ -829,6 +837,93 @@ def test_a_flood_of_handshakes_from_one_source(brantd):
     assert wait < 5
     for role in ("brant-smtp", "brant-signer", "brant-store"):
         assert after[role] - first[role] < 4 << 20, f"{role} grew from {first[role]} to {after[role]}"
+
+
+def test_a_signer_that_hangs(own_brantd):
+    """Stopped, not dead: handshakes fail for some seconds, sessions that are open go on, and it is replaced."""
+    c = secure.login(secure.session(own_brantd, "submissions"), "alice@brant.test")
+    [signer] = own_brantd.roles("brant-signer")
+    os.kill(signer.pid, signal.SIGSTOP)
+    try:
+        start = time.monotonic()
+        with pytest.raises((secure.Failed, Closed, OSError)):
+            secure.session(own_brantd, "submissions").close()
+        c.expect(250, "NOOP")
+        assert time.monotonic() - start < 5
+        while True:
+            try:
+                with secure.session(own_brantd, "submissions") as again:
+                    secure.login(again, "bob@brant.test")
+                break
+            except (secure.Failed, Closed, OSError):
+                assert time.monotonic() - start < 20
+                time.sleep(0.2)
+        print(f"{time.monotonic() - start:.1f} s without handshakes")
+        c.expect(250, "NOOP")
+        c.close()
+        assert own_brantd.roles("brant-signer")[0].pid != signer.pid
+    finally:
+        try:
+            os.kill(signer.pid, signal.SIGCONT)
+        except ProcessLookupError:
+            pass
+
+
+def test_clients_that_never_read_over_tls(brantd):
+    """Answers without end for who takes none of them: bounded, and others are served (behind every test)."""
+    user = brantd.account()
+    assert brantd.send(user, secure.message("a@example.org", user, "big", b"x" * 76 + b"\r\n" + (b"y" * 76 + b"\r\n") * 40000))[0] == 250
+    before, held = brantd.resident_bytes(), []
+    try:
+        reader = secure.login(secure.session(brantd, "pop3s"), user)
+        held.append(reader)
+        reader.send(b"RETR 1\r\n" * 40)
+        for _ in range(20):
+            c = secure.session(brantd, "submissions")
+            held.append(c)
+            c.sock.settimeout(0.3)
+            try:
+                c.send(b"HELP\r\n" * 20000)
+            except (Closed, OSError, secure.Failed):
+                pass
+        time.sleep(0.5)
+        after = brantd.resident_bytes()
+        for role in ("brant-smtp", "brant-pop3"):
+            assert after[role] - before[role] < GROWTH_BYTES_MAX, f"{role} grew from {before[role]} to {after[role]}"
+        with secure.login(secure.session(brantd, "pop3s"), "carol@brant.test") as c:
+            c.stat()
+    finally:
+        for c in held:
+            c.close()
+
+
+@pytest.mark.parametrize("service", ["pop3", "pop3s"])
+@pytest.mark.parametrize("how", ["reset", "fin"])
+def test_the_maildrop_of_a_reader_that_left_is_free(brantd, service, how):
+    """He asked for more than the sockets hold, read nothing, and went: his mail must not be locked until a time-out."""
+    user = brantd.account()
+    assert brantd.send(user, secure.message("a@example.org", user, "big", (b"y" * 76 + b"\r\n") * 80000))[0] == 250
+
+    def login():
+        c = secure.session(brantd, service) if service == "pop3s" else secure.greeted(brantd, service)
+        return c, secure.auth(c, "PLAIN", secure.plain(user, PASSWORD))[0]
+
+    reader, good = login()
+    assert good
+    reader.send(b"RETR 1\r\n" * 30)
+    time.sleep(0.3)
+    if how == "fin" and service == "pop3s":  # half a connection is all right in clear: he may be reading still
+        reader.sock.sock.shutdown(socket.SHUT_WR)
+        time.sleep(0.1)
+    reader.close()
+    deadline = time.monotonic() + 3
+    while True:
+        again, good = login()
+        again.close()
+        if good:
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_descriptors_and_sessions_are_given_back(brantd):
