@@ -113,11 +113,18 @@ def reread(brantd, event="reloaded"):
 
 
 class Log:
-    """What the server's log says from now on."""
+    """What the server's log says from now on. The lines of what ended just now may be under way: they are let in first,
+    until nothing has come for a moment."""
 
     def __init__(self, brantd):
         self.path = os.path.join(brantd.directory, "log")
         self.start = os.path.getsize(self.path)
+        for _ in range(20):
+            time.sleep(0.05)
+            size = os.path.getsize(self.path)
+            if size == self.start:
+                break
+            self.start = size
 
     def lines(self, *words):
         """Lines that have all the words."""

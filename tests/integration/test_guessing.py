@@ -61,7 +61,7 @@ def test_an_account_under_attack_stays_its_owners(brantd):
     assert attempt(brantd, user, PASSWORD, home) == "good", "but from where it was right before"
     assert attempt(brantd, user, PASSWORD, home, "pop3s", "USER") == "good"
     assert attempt(brantd, user, PASSWORD, home, "submission", "SCRAM") == "good"
-    assert len(log.lines("event=login-failed", user)) >= 12, "every one of them is in the log"
+    assert log.wait("event=login-failed", user, count=12), "every one of them is in the log"
     other = brantd.account()
     assert attempt(brantd, other, PASSWORD, fresh_source()) == "good", "other accounts do not notice"
 

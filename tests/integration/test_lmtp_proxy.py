@@ -252,7 +252,7 @@ def test_the_clients_address_is_known(brantd, ports, header, address):
         assert c.data(BODY)[0] == 250
     [line] = log.wait("event=proxied")
     assert address in line and PROXY_SOURCE in line
-    assert log.lines("event=smtp-accepted", address)
+    assert log.wait("event=smtp-accepted", address)
     [stored] = brantd.mailbox(user)
     head = stored.split(b"\r\n\r\n")[0]
     assert address.encode() in head and PROXY_SOURCE.encode() not in head
@@ -466,7 +466,7 @@ def test_xclient_says_who_the_client_is(brantd, ports):
     assert SOURCE.encode() in head and FILTER.encode() not in head
     assert SOURCE in brantd.cli("trace", user)
     assert SOURCE in log.wait("event=smtp-xclient")[0]
-    assert log.lines("event=smtp-accepted", SOURCE)
+    assert log.wait("event=smtp-accepted", SOURCE)
 
 
 def test_xclient_with_ipv6(brantd, ports):

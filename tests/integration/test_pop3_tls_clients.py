@@ -180,7 +180,7 @@ def test_fetches_everything_over_tls(brantd, authority, tmp_path, fetch, service
     for m in sent:
         body = m[m.index(b"Message-ID: "):] if fetch is not mutt else m.split(b"\r\n\r\n", 1)[1]
         assert sum(stored.endswith(body) for stored in got) == 1, m[:200]
-    assert log.lines("event=tls ", "version=TLSv1.")
+    assert log.wait("event=tls ", "version=TLSv1.")
     assert log.wait("event=login ", user)
     assert brantd.mailbox(user) == [], "it was told to delete what it fetched"
 

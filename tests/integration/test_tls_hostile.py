@@ -534,7 +534,7 @@ def test_renegotiation_is_refused(brantd):
         refused = True
     assert refused or tls.total_renegotiations() == 0
     time.sleep(0.2)
-    assert len(log.lines("event=tls ")) == 1
+    assert len(log.wait("event=tls ")) == 1
     c.close()
     done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{secure.port(brantd, 'submissions')}", "-tls1_2"],
                           input=b"R\n" * 3, capture_output=True, timeout=20)
