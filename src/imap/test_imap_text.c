@@ -377,7 +377,7 @@ static void check_frame(const char *text, size_t len, const char *expect)
     struct span in = span_make(text, len);
 
     for (size_t cut = 0; cut <= in.len; cut++) {
-        for (size_t step = 1; step <= in.len + 1; step += in.len) {
+        for (size_t step = 1; step <= in.len + 2; step += in.len + 1) {
             struct buf log = frame_log(in, cut, step);
 
             assert_string_equal(buf_cstr(&log), expect);
