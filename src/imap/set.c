@@ -156,6 +156,29 @@ int imap_set_subtract(struct imap_set *s, const struct imap_set *gone)
     return BRANT_OK;
 }
 
+int imap_set_intersect(struct imap_set *s, const struct imap_set *with)
+{
+    struct imap_set both;
+
+    imap_set_init(&both, s->max);
+    for (size_t i = 0, j = 0; i < s->len && j < with->len;) {
+        struct imap_range a = s->r[i], b = with->r[j];
+        uint32_t first = a.first > b.first ? a.first : b.first, last = a.last < b.last ? a.last : b.last;
+
+        if (first <= last && imap_set_add(&both, first, last) != BRANT_OK) {
+            imap_set_done(&both);
+            return BRANT_ELIMIT;
+        }
+        if (a.last < b.last)
+            i++;
+        else
+            j++;
+    }
+    imap_set_done(s);
+    *s = both;
+    return BRANT_OK;
+}
+
 bool imap_set_write(const struct imap_set *s, size_t *at, size_t room, struct buf *out)
 {
     size_t end = out->len + room;

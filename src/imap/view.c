@@ -128,6 +128,49 @@ uint32_t imap_view_between(const struct imap_view *v, uint32_t first, uint32_t l
     return up_to(v, last) - (first > 1 ? up_to(v, first - 1) : 0);
 }
 
+static struct imap_range ordered(uint32_t a, uint32_t b)
+{
+    return a < b ? (struct imap_range){a, b} : (struct imap_range){b, a};
+}
+
+/* Sequence numbers to UIDs. False: there is no such message. */
+static bool numbers_to_uids(const struct imap_view *v, struct imap_range *r, bool lenient)
+{
+    bool whole = r->last <= v->count && r->first > 0;
+
+    if (!whole && (!lenient || r->first > v->count || v->count == 0))
+        return false;
+    *r = (struct imap_range){imap_view_uid(v, r->first),
+                             imap_view_uid(v, r->last < v->count ? r->last : v->count)};
+    return true;
+}
+
+int imap_view_resolve(const struct imap_view *v, const struct imap_seq_set *set, bool uid, bool lenient,
+                      const struct imap_set *saved, struct imap_set *ret)
+{
+    uint32_t star = uid ? imap_view_last_uid(v) : v->count;
+    struct imap_range *ranges;
+    size_t count = 0;
+    int err = BRANT_OK;
+
+    if (set->saved)
+        return imap_set_assign(ret, saved->r, saved->len);
+    ranges = mem_array(set->count ? set->count : 1, sizeof *ranges);
+    for (size_t i = 0; i < set->count && !err; i++) {
+        struct imap_range said = set->ranges[i];
+        struct imap_range r = ordered(said.first ? said.first : star, said.last ? said.last : star);
+
+        if (uid ? r.first > 0 : numbers_to_uids(v, &r, lenient))
+            ranges[count++] = r;
+        else if (!uid && !lenient)
+            err = BRANT_ESYNTAX;
+    }
+    if (!err)
+        err = imap_set_assign(ret, ranges, count);
+    free(ranges);
+    return err;
+}
+
 /* What is left of one run goes to the end of `out`. */
 static int keep_rest(struct imap_view *out, uint32_t first, uint32_t last, const struct imap_set *gone,
                      size_t *at)

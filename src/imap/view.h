@@ -6,7 +6,7 @@
 #ifndef IMAP_VIEW_H
 #define IMAP_VIEW_H
 
-#include "imap/set.h"
+#include "imap/lex.h"
 
 struct imap_run { /* consecutive UIDs with consecutive sequence numbers; it ends where the next one's
                      sequence numbers begin */
@@ -33,6 +33,13 @@ uint32_t imap_view_seq(const struct imap_view *v, uint32_t uid); /* 0: it is not
 uint32_t imap_view_next(const struct imap_view *v, uint32_t uid);
 /* How many messages have UIDs from first to last. */
 uint32_t imap_view_between(const struct imap_view *v, uint32_t first, uint32_t last);
+
+/* What a client's sequence set means in this view, as UIDs, put into *ret (initialised by the caller). "*" is
+ * the last message; UIDs need not be there. `saved` stands for "$".
+ * BRANT_ESYNTAX: a sequence number that there is not (RFC 9051 6.4.4 forbids it but for UID commands); with
+ * `lenient` such numbers are passed over. BRANT_ELIMIT: ret has not the room. */
+int imap_view_resolve(const struct imap_view *v, const struct imap_seq_set *set, bool uid, bool lenient,
+                      const struct imap_set *saved, struct imap_set *ret);
 
 /* The messages in the set are gone; the numbers of those behind them go down. One pass over both.
  * BRANT_ELIMIT: the holes make too many runs; the view is unchanged. */
