@@ -189,6 +189,7 @@ enum imap_close_reason {
     IMAP_CLOSE_ERRORS,   /* errors_max, login_errors_max */
     IMAP_CLOSE_FAILURES, /* login_failures_max */
     IMAP_CLOSE_ENDLESS,  /* a command, or a literal nobody asked for, that is too long to throw away */
+    IMAP_CLOSE_LIMIT,    /* the selected mailbox has more holes than runs_max allows */
     IMAP_CLOSE_BARE,     /* a CR or LF that is not part of a CRLF */
     IMAP_CLOSE_PROTOCOL, /* the peer speaks HTTP or TLS */
     IMAP_CLOSE_READ      /* reading failed in the middle of a literal */

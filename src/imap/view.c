@@ -171,6 +171,25 @@ int imap_view_resolve(const struct imap_view *v, const struct imap_seq_set *set,
     return err;
 }
 
+int imap_view_select(const struct imap_view *v, const struct imap_range *ranges, size_t count,
+                     struct imap_set *ret)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint32_t uid = imap_view_next(v, ranges[i].first);
+
+        while (uid && uid <= ranges[i].last) {
+            uint32_t end = run_end(v, run_of_uid(v, uid));
+
+            if (end > ranges[i].last)
+                end = ranges[i].last;
+            if (imap_set_add(ret, uid, end) != BRANT_OK)
+                return BRANT_ELIMIT;
+            uid = end < UINT32_MAX ? imap_view_next(v, end + 1) : 0;
+        }
+    }
+    return BRANT_OK;
+}
+
 /* What is left of one run goes to the end of `out`. */
 static int keep_rest(struct imap_view *out, uint32_t first, uint32_t last, const struct imap_set *gone,
                      size_t *at)

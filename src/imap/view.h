@@ -41,6 +41,10 @@ uint32_t imap_view_between(const struct imap_view *v, uint32_t first, uint32_t l
 int imap_view_resolve(const struct imap_view *v, const struct imap_seq_set *set, bool uid, bool lenient,
                       const struct imap_set *saved, struct imap_set *ret);
 
+/* Adds to *ret those of the ranges (ascending) that are in the view. BRANT_ELIMIT: ret has not the room. */
+int imap_view_select(const struct imap_view *v, const struct imap_range *ranges, size_t count,
+                     struct imap_set *ret);
+
 /* The messages in the set are gone; the numbers of those behind them go down. One pass over both.
  * BRANT_ELIMIT: the holes make too many runs; the view is unchanged. */
 int imap_view_remove(struct imap_view *v, const struct imap_set *gone);
