@@ -28,6 +28,8 @@ bool imap_reply_write(struct imap_server *s, struct imap_reply *reply, const cha
     if (imap_full(s, 1024))
         return false;
     if (reply->step == 0) {
+        if (reply->modseq && !reply->code.len && s->box) /* RFC 7162 3.2.10 */
+            buf_printf(&reply->code, "HIGHESTMODSEQ %llu", (unsigned long long)s->box->modseq);
         imap_put(s, tag);
         imap_put(s, " ");
         imap_put(s, reply->condition);
