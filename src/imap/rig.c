@@ -744,8 +744,10 @@ static void run(struct rig *r, struct span in)
         }
         if (type == IMAP_EVENT_BLOCKED)
             collect(r);
-        else if (type != IMAP_EVENT_WAIT)
+        else if (type != IMAP_EVENT_WAIT && type != IMAP_EVENT_YIELD)
             handle(r, &e);
+        else if (type == IMAP_EVENT_YIELD)
+            continue;
         else if (!wait_over(r, &in))
             return;
     }

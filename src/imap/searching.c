@@ -8,7 +8,7 @@
 #include "mime/fold.h"
 #include "mime/headers.h"
 
-enum { FIELD_BYTES_MAX = 65536 };
+enum { FIELD_BYTES_MAX = 65536, KEYS_AT_ONCE = 200000 };
 
 enum search_step { SEARCH_ASK, SEARCH_ENTRY, SEARCH_STRUCTURE, SEARCH_SCAN, SEARCH_VIEW, SEARCH_END };
 
@@ -453,12 +453,14 @@ static enum imap_event_type view_step(struct imap_server *s, struct search_run *
 {
     struct imap_search_context c = {&s->box->keywords, &s->box->recent, s->clock_ms};
 
-    while (run->at < run->candidates.len) {
+    for (size_t keys = 0; run->at < run->candidates.len; keys += run->search.count) {
         struct imap_range r = run->candidates.r[run->at];
         struct imap_entry e = {0};
 
         if (is_full(s))
             return IMAP_EVENT_BLOCKED;
+        if (keys >= KEYS_AT_ONCE)
+            return IMAP_EVENT_YIELD;
         e.uid = imap_view_next(&s->box->view, run->view_uid > r.first ? run->view_uid : r.first);
         if (!e.uid || e.uid > r.last) {
             run->at++;

@@ -49,26 +49,25 @@ static struct imap_selected *box_new(const struct imap_server *s)
     return box;
 }
 
-/* Copies the names; those that no client could have made are as if they were not there. */
+/* Copies the names; what could stand in no atom becomes "_". */
 static void keywords_keep(struct imap_selected *box, const struct imap_keywords *keywords, bool full)
 {
     buf_reset(&box->keyword_text);
-    buf_reserve(&box->keyword_text, box->keyword_text.max); /* so that it will not move */
     box->keywords.count = 0;
     for (size_t i = 0; i < keywords->count && i < IMAP_KEYWORDS_MAX; i++) {
         struct span name = span_sub(keywords->names[i], 0, IMAP_KEYWORD_BYTES_MAX);
         size_t at = box->keyword_text.len;
 
-        buf_append(&box->keyword_text, name);
+        buf_append(&box->keyword_text, name.len ? name : SPAN_LIT("_"));
         for (size_t k = at; k < box->keyword_text.len; k++)
             if (!imap_is_atom_char(box->keyword_text.data[k]))
                 box->keyword_text.data[k] = '_';
-        box->keywords.names[box->keywords.count++] = span_sub(buf_span(&box->keyword_text), at, name.len);
+        box->keywords.names[box->keywords.count++].len = box->keyword_text.len - at;
     }
     box->keywords_full = full || box->keywords.count == IMAP_KEYWORDS_MAX;
     buf_shrink(&box->keyword_text);
     for (size_t i = 0, at = 0; i < box->keywords.count; at += box->keywords.names[i++].len)
-        box->keywords.names[i].p = box->keyword_text.data + at;
+        box->keywords.names[i] = span_sub(buf_span(&box->keyword_text), at, box->keywords.names[i].len);
 }
 
 void imap_server_keywords(struct imap_server *s, const struct imap_keywords *keywords, bool full)

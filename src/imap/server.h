@@ -11,11 +11,12 @@
  *         IMAP_EVENT_MORE     read more bytes from the peer
  *         IMAP_EVENT_WAIT     an answer is missing (or the greeting, or TLS): give it, then go on
  *         IMAP_EVENT_BLOCKED  send some of imap_server_output() first
+ *         IMAP_EVENT_YIELD    come back when others had their turn
  *         IMAP_EVENT_CLOSE    send what is left of imap_server_output(), close
  *         others              see below
  *     }
  *
- * After any of the first four, send imap_server_output() and call imap_server_output_used() with what was
+ * After any of the first five, send imap_server_output() and call imap_server_output_used() with what was
  * sent; responses gather until then. Arm one timer with imap_server_timeout_ms(). Input is taken from the
  * front of the span the caller gives; what is left over must be offered again. Call imap_server_next also
  * when there is no input but something has happened: an answer was given, output was sent, a notice came.
@@ -133,6 +134,7 @@ enum imap_event_type {
     IMAP_EVENT_MORE,    /* the input is used up */
     IMAP_EVENT_WAIT,    /* an answer, or imap_server_greet, is due first; no input was taken */
     IMAP_EVENT_BLOCKED, /* too much output is waiting; no input was taken */
+    IMAP_EVENT_YIELD,   /* much was done at a stretch: let others have their turn, then call again */
 
     /* Before login. */
     IMAP_EVENT_STARTTLS,      /* answer: imap_server_starttls_done */
