@@ -325,6 +325,7 @@ static void test_shift(void **state)
     buf_init(&longer, 10000);
     buf_append_str(&longer, "Received: x\r\n");
     buf_append(&longer, m.text);
+    buf_cstr(&longer);
     m.text = buf_span(&longer);
     assert_false(imap_structure_shift(&m.s, m.s.size - 1));
     assert_true(imap_structure_shift(&m.s, m.text.len));
