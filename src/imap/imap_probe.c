@@ -1,5 +1,7 @@
 /* For tests: IMAP sessions on the descriptors named on the command line, all on one store in memory
- * (src/imap/rig.h), until all of them are closed. */
+ * (src/imap/rig.h), until all of them are closed. With "stingy" before them the store gives one thing at a
+ * time.
+ */
 #include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -26,10 +28,16 @@ int main(int argc, char **argv)
     static struct rig_store store;
     static struct rig rigs[RIG_SESSIONS_MAX];
     struct pollfd fds[RIG_SESSIONS_MAX];
-    int count = argc - 1 < RIG_SESSIONS_MAX ? argc - 1 : RIG_SESSIONS_MAX, open = count;
+    bool stingy = argc > 1 && strcmp(argv[1], "stingy") == 0;
+    int count, open;
     static uint8_t in[65536];
 
+    argc -= stingy;
+    argv += stingy;
+    open = count = argc - 1 < RIG_SESSIONS_MAX ? argc - 1 : RIG_SESSIONS_MAX;
     rig_store_init(&store);
+    if (stingy)
+        store.entries_max = store.read_max = store.ranges_max = store.store_max = store.boxes_max = 1;
     for (int i = 0; i < count; i++) {
         fds[i] = (struct pollfd){(int)strtol(argv[i + 1], NULL, 10), POLLIN, 0};
         rig_init(&rigs[i], &store, NULL, NULL);

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Plays scripts in the language of Dovecot's imaptest (imap/imaptest of the vectors).
 
-usage: imaptest.py --probe IMAP_PROBE [SCRIPT…]            against the bare engine with a store in memory
+usage: imaptest.py --probe IMAP_PROBE [SCRIPT…]            against the bare engine with a store in memory; "IMAP_PROBE stingy"
+                                                           is one that gives one thing at a time
        imaptest.py --server HOST:PORT USER PASSWORD [SCRIPT…]  against a running server
 
 Without scripts: all of $BRANT_VECTORS/imap/imaptest, or ../shared/vectors beside the source tree; when there are none
@@ -537,10 +538,6 @@ class Player:
 
     def command_bytes(self, command, seqmap):
         text = self.substitute(command.text, seqmap)
-        # a literal's length is that of its text after substitution
-        def relength(m):
-            return m.group(0)
-        text = re.sub(rb"\{\d+\}\r\n", relength, text)
         if re.fullmatch(rb"append( +\S+)?", text, re.I):
             return b"APPEND " + self.append_text(text[7:].strip())
         return text
@@ -622,12 +619,12 @@ class Probe:
     """The engine in a process of its own, all connections on one store."""
 
     def __init__(self, program):
-        self.program, self.process = program, None
+        self.command, self.process = program.split(), None
 
     def __call__(self, count):
         pairs = [socket.socketpair() for _ in range(count)]
         fds = [theirs.fileno() for _, theirs in pairs]
-        self.process = subprocess.Popen([self.program, *map(str, fds)], pass_fds=fds)
+        self.process = subprocess.Popen([*self.command, *map(str, fds)], pass_fds=fds)
         for _, theirs in pairs:
             theirs.close()
         return [Connection(ours) for ours, _ in pairs]
