@@ -41,7 +41,8 @@ static void put_parameters(struct writer *w, struct mime_lex *lex, bool charset)
         put(w, " ");
         imap_put_string(w->out, params.items[i].value, w->utf8);
         open = " ";
-        charset = charset && !span_eq_str_nocase(params.items[i].name, "charset");
+        charset = charset && !span_eq_str_nocase(params.items[i].name, "charset") &&
+                  !span_eq_str_nocase(params.items[i].name, "charset*");
     }
     if (charset) {
         put(w, open);

@@ -153,9 +153,11 @@ static const struct mime_part *child(const struct mime_structure *s, const struc
 }
 
 /* RFC 3501 6.4.5: "every message has at least one part number"; a message that is no multipart has part 1,
- * itself. Numbers behind a message/rfc822 count in the message inside it. */
+ * itself. Numbers behind a message/rfc822 count in the message inside it. The part that BODYSTRUCTURE shows
+ * in a multipart without any is there, and empty. */
 static const struct mime_part *walk(const struct mime_structure *s, const struct imap_section *section)
 {
+    static const struct mime_part empty;
     const struct mime_part *inside = &s->parts[0], *part = NULL;
 
     for (size_t i = 0; i < section->path_len; i++) {
@@ -165,6 +167,9 @@ static const struct mime_part *walk(const struct mime_structure *s, const struct
             part = child(s, inside, section->path[i]);
         else
             part = section->path[i] == 1 ? inside : NULL;
+        if (!part && inside->kind == MIME_KIND_MULTIPART && section->path[i] == 1 &&
+            i + 1 == section->path_len)
+            return &empty;
         if (!part)
             return NULL;
         inside = part->kind == MIME_KIND_MULTIPART ? part

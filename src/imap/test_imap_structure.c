@@ -314,6 +314,12 @@ static void test_sections(void **state)
     check_extent(&m, "[1.TEXT]", "body");
     check_extent(&m, "[1.HEADER]", "A: b\r\n\r\n");
     message_done(&m);
+    m = message_of("Content-Type: multipart/mixed; boundary=b\r\n\r\nx");
+    check_extent(&m, "[1]", "");
+    check_extent(&m, "[1.MIME]", "");
+    check_extent(&m, "[1.1]", NULL);
+    check_extent(&m, "[2]", NULL);
+    message_done(&m);
 }
 
 static void test_shift(void **state)
