@@ -29,6 +29,13 @@ void arena_reset(struct arena *a)
     a->used = 0;
 }
 
+void arena_wipe(struct arena *a)
+{
+    for (struct arena_block *block = a->first; block; block = block->next)
+        mem_wipe(block->data, block->used);
+    arena_reset(a);
+}
+
 void arena_done(struct arena *a)
 {
     arena_reset(a);

@@ -17,6 +17,7 @@ struct arena {
 void arena_init(struct arena *a, size_t max);
 void arena_done(struct arena *a);
 void arena_reset(struct arena *a); /* frees everything, keeps the maximum */
+void arena_wipe(struct arena *a);  /* the same, for what may hold a secret: overwrites it first */
 
 void *arena_alloc(struct arena *a, size_t size);               /* zeroed, aligned for any type */
 void *arena_array(struct arena *a, size_t count, size_t size); /* zeroed; NULL on overflow too */

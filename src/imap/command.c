@@ -132,7 +132,7 @@ void imap_command_done(struct imap_server *s)
     imap_reply_reset(&s->notice);
     imap_sync_release(s);
     imap_append_release(s);
-    arena_reset(&s->arena);
+    arena_wipe(&s->arena); /* a password may have been unquoted into it */
     buf_done(&s->name);
     buf_done(&s->target);
     s->sync.expunges = s->sync.wanted = s->sync.no = s->sync.uid = false;

@@ -130,7 +130,7 @@ static void release(struct imap_server *s)
     imap_append_release(s);
     imap_reply_reset(&s->reply);
     imap_reply_reset(&s->notice);
-    arena_reset(&s->arena);
+    arena_wipe(&s->arena);
     buf_done(&s->name);
     buf_done(&s->target);
     buf_done(&s->user);

@@ -370,13 +370,49 @@ class World:
     def noop(self, c):
         c.sync()
 
+    def resync(self, c):
+        """Leaves a mailbox, others go on, and comes back with what it knew (RFC 7162 3.2.5): then it knows all."""
+        if not c.qresync or not c.box:
+            return
+        name = c.box
+        c.sync()
+        if c.view:
+            c.ok(b"FETCH 1:* (UID FLAGS)")
+        known = {uid: flags for uid, flags in c.view}
+        answers, _ = c.ok(f"STATUS {name} (UIDVALIDITY HIGHESTMODSEQ)".encode())
+        validity, modseq = (int(str(n)) for n in answers[0][1][1][1::2])
+        c.ok(b"UNSELECT")
+        c.box, c.view = None, []
+        others = [o for o in self.clients if o is not c]
+        for _ in range(self.rng.randrange(6)):
+            self.act(self.rng.choice(others))
+        command = f"SELECT {name} (QRESYNC ({validity} {modseq}))".encode()
+        self.log.append(f"{c.number}: {command.decode()}")
+        untagged, tagged = c.conn.run(command)
+        self.log += [f"{c.number}:   {line[:200].decode('latin-1')}" for line in untagged + [tagged]]
+        for line in untagged:
+            m = re.match(rb"\* VANISHED \(EARLIER\) (\S+)", line)
+            if m:
+                for uid in parse_set(m.group(1).decode()):
+                    known.pop(uid, None)
+            elif re.match(rb"\* \d+ FETCH", line):
+                items = imaptest.parse_args(line[2:])[2]
+                values = {str(items[i]).upper(): items[i + 1] for i in range(0, len(items), 2)}
+                known[int(values["UID"])] = {str(f) for f in values["FLAGS"]} - {"\\Recent"}
+        c.box, c.read_only = name, False
+        c.view = [[uid, known[uid]] for uid in sorted(known)]
+        c.check()
+
     def step(self):
-        c = self.rng.choice(self.clients)
+        self.act(self.rng.choice(self.clients))
+
+    def act(self, c):
         if not c.box:
             action = self.rng.choice([self.select, self.select, self.append, self.status, self.noop])
         else:
             action = self.rng.choice([self.append, self.store, self.store, self.store, self.fetch, self.fetch, self.search, self.search,
-                                      self.expunge, self.copy, self.copy, self.status, self.noop, self.select, self.leave])
+                                      self.expunge, self.copy, self.copy, self.status, self.noop, self.select, self.leave,
+                                      self.resync])
         action(c)
         if c.box and any(e[0] is None for e in c.view):
             c.learn()
