@@ -15,7 +15,8 @@ struct imap_append {
     bool dead;         /* it will not be committed; `condition`, `code` and `text` say why */
     const char *condition, *code, *text;
     enum imap_failure failure; /* why, when code is NULL and condition is not BAD */
-    bool utf8_open;            /* "UTF8 (" was read, ")" is due */
+    bool bad_name;
+    bool utf8_open; /* "UTF8 (" was read, ")" is due */
     /* the message that begins */
     struct imap_flag_list list;
     bool has_time, utf8;
@@ -79,7 +80,8 @@ static bool command_head(struct imap_server *s, struct imap_lex *lex, struct ima
     if (!imap_take_tag(s, lex) || !imap_lex_word(lex, "APPEND") || !imap_lex_space(lex) ||
         !imap_lex_astring(lex, &said) || !imap_lex_space(lex) || !message_head(s, lex, a))
         return false;
-    return imap_name_parse(said, s->utf8 || s->rev2, &s->name) == BRANT_OK;
+    a->bad_name = imap_name_parse(said, s->utf8 || s->rev2, &s->name) != BRANT_OK;
+    return true;
 }
 
 /* Behind another message: [")"] SP … */
@@ -145,7 +147,9 @@ bool imap_append_literal(struct imap_server *s)
         a = s->append = mem_dup(&fresh, sizeof fresh);
         s->sync.expunges = true;
     }
-    if (s->frame.literal_octets > s->config.append_bytes_max) /* RFC 7889 4, RFC 4469 */
+    if (a->bad_name)
+        die(s, "NO", "NONEXISTENT", "there is no such mailbox");
+    else if (s->frame.literal_octets > s->config.append_bytes_max) /* RFC 7889 4, RFC 4469 */
         die(s, "NO", "TOOBIG", "the message is too large");
     else if (s->frame.literal_octets == 0) /* RFC 3502 6.3.11: a way to give up */
         die(s, "NO", "CANNOT", "an empty message is none");
