@@ -18,7 +18,8 @@ static void check_grammar(struct span text)
         if (text.p[i] == '(') {
             depth++;
         } else if (text.p[i] == ')') {
-            assert(depth-- > 0);
+            assert(depth > 0);
+            depth--;
         } else if (text.p[i] == '"') {
             for (i++; i < text.len && text.p[i] != '"'; i++)
                 i += text.p[i] == '\\';

@@ -272,7 +272,7 @@ static void vast_answer(struct vast *v, const struct imap_event *e)
         break;
     case IMAP_EVENT_CHANGES:
         if (e->modseq < 6) { /* a third of them are gone, in one slice after the other */
-            struct imap_range gone[1000];
+            struct imap_range gone[1000] = {{0}};
             uint32_t from = e->vanished_from / 3 * 3 + 3, i;
 
             for (i = 0; i < 1000 && from + 3 * i <= MILLION; i++)

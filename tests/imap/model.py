@@ -456,7 +456,7 @@ def main():
             print("\n".join(wrong[1][-60:]))
             print(f"seed {seed}: {wrong[0]}")
             return 1
-    print(f"{options.sequences} sequences of {options.commands} commands agree")
+    print(f"{options.sequences} runs of {options.commands} commands agree")
     return 0
 
 

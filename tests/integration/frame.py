@@ -168,7 +168,7 @@ class System:
         """SIGHUP, and waits for the event that answers it."""
         before = self.log().count(f"event={event}")
         self.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: self.log().count(f"event={event}") > before, 5, event)
+        wait_for(lambda: self.log().count(f"event={event}") > before, 20, event)
 
     def make_pair(self, name, mode=0o600):
         """A certificate and its key, NAME.crt and NAME.key, which whoever starts the system can read; in DER."""
