@@ -258,7 +258,7 @@ const char *ipc_type_name(uint16_t type)
 const char *ipc_role_name(enum ipc_role role)
 {
     static const char *const names[IPC_ROLE_COUNT] = {"supervisor", "store",  "smtp", "pop3",
-                                                      "submission", "signer", "cli"};
+                                                      "submission", "signer", "imap", "cli"};
 
     return (unsigned)role < IPC_ROLE_COUNT ? names[role] : "unknown";
 }
@@ -274,6 +274,8 @@ const char *ipc_service_name(uint8_t service)
         [IPC_SERVICE_POP3S] = "pop3s",
         [IPC_SERVICE_LMTP] = "lmtp",
         [IPC_SERVICE_LMTP_LOCAL] = "lmtp-socket",
+        [IPC_SERVICE_IMAP] = "imap",
+        [IPC_SERVICE_IMAPS] = "imaps",
     };
 
     return service < IPC_SERVICE_COUNT && names[service] ? names[service] : "unknown";

@@ -17,7 +17,7 @@
 #include "base/arena.h"
 #include "base/ip.h"
 
-enum { IPC_VERSION = 2 };
+enum { IPC_VERSION = 3 };
 
 /* The kinds of process. A message's sender and receivers are sets of them. */
 enum ipc_role {
@@ -27,6 +27,7 @@ enum ipc_role {
     IPC_ROLE_POP3,
     IPC_ROLE_SUBMISSION, /* brant-smtp in the submission group */
     IPC_ROLE_SIGNER,
+    IPC_ROLE_IMAP,
     IPC_ROLE_CLI, /* the commands of `brant`: an administrator, checked by the supervisor */
     IPC_ROLE_COUNT
 };
@@ -37,11 +38,15 @@ enum ipc_role {
 #define IPC_POP3       (1u << IPC_ROLE_POP3)
 #define IPC_SUBMISSION (1u << IPC_ROLE_SUBMISSION)
 #define IPC_SIGNER     (1u << IPC_ROLE_SIGNER)
+#define IPC_IMAP       (1u << IPC_ROLE_IMAP)
 #define IPC_CLI        (1u << IPC_ROLE_CLI)
-/* Both groups of brant-smtp; what speaks with clients that log in; what speaks TLS. */
-#define IPC_MTA    (IPC_SMTP | IPC_SUBMISSION)
-#define IPC_LOGINS (IPC_SUBMISSION | IPC_POP3)
-#define IPC_EDGES  (IPC_MTA | IPC_POP3)
+/* Both groups of brant-smtp; what speaks with clients that log in; what reads mail; what sends bodies; what
+ * speaks TLS. */
+#define IPC_MTA     (IPC_SMTP | IPC_SUBMISSION)
+#define IPC_LOGINS  (IPC_SUBMISSION | IPC_READERS)
+#define IPC_READERS (IPC_POP3 | IPC_IMAP)
+#define IPC_BODIES  (IPC_MTA | IPC_IMAP)
+#define IPC_EDGES   (IPC_MTA | IPC_READERS)
 /* What the supervisor starts. */
 #define IPC_CHILDREN (IPC_STORE | IPC_EDGES | IPC_SIGNER)
 
@@ -55,12 +60,15 @@ enum ipc_service {
     IPC_SERVICE_POP3S = 6,            /* port 995, TLS from the first byte */
     IPC_SERVICE_LMTP = 7,
     IPC_SERVICE_LMTP_LOCAL = 8, /* the Unix socket */
+    IPC_SERVICE_IMAP = 9,
+    IPC_SERVICE_IMAPS = 10, /* port 993, TLS from the first byte */
     IPC_SERVICE_COUNT
 };
 #define IPC_SERVICE_BIT(service) (1u << (service))
 /* Those with TLS from the first byte: nothing is ever said on them in clear. */
-#define IPC_SERVICES_IMPLICIT_TLS \
-    (IPC_SERVICE_BIT(IPC_SERVICE_SUBMISSIONS) | IPC_SERVICE_BIT(IPC_SERVICE_POP3S))
+#define IPC_SERVICES_IMPLICIT_TLS                                                    \
+    (IPC_SERVICE_BIT(IPC_SERVICE_SUBMISSIONS) | IPC_SERVICE_BIT(IPC_SERVICE_POP3S) | \
+     IPC_SERVICE_BIT(IPC_SERVICE_IMAPS))
 
 /* What a password of its own (an app password) opens; bits of app_password_*.services. */
 enum ipc_protocol {
@@ -132,6 +140,14 @@ enum ipc_commit_state { IPC_COMMIT_UNKNOWN, IPC_COMMIT_DONE, IPC_COMMIT_STATE_CO
 enum {
     IPC_ADDRESS_MAX = 320, /* 64 "@" 255 */
     IPC_CHUNK_MAX = 65536, /* body bytes in one message */
+    IPC_MAILBOX_NAME_MAX = 1000,
+    IPC_MAILBOX_ROWS_MAX = 256,
+    IPC_RANGES_MAX = 16384,          /* UIDs in a request or an answer: ranges of IPC_RANGE_BYTES */
+    IPC_RANGE_BYTES = 8,             /* first and last UID, four little-endian bytes each */
+    IPC_KEYWORDS_MAX = 4096,         /* bytes: names, a space between two */
+    IPC_ENTRIES_MAX = 256,           /* rows of MESSAGE_ROWS */
+    IPC_STRUCTURES_MAX = 256 * 1024, /* bytes of structures in one MESSAGE_ROWS */
+    IPC_APPEND_MAX = 1000,           /* messages of one APPEND */
     IPC_RECIPIENTS_MAX = 1000,
     IPC_VARIANTS_MAX = 16,
     IPC_PREFIX_MAX = 16384,    /* trace and authentication headers of one variant */
@@ -185,9 +201,9 @@ enum {
     M(32, SESSION_CLOSE, session_close, IPC_EDGES, IPC_STORE, NONE)                    \
     M(33, RCPT_CHECK, rcpt_check, IPC_MTA, IPC_STORE, RCPT_VERDICT)                    \
     M(34, RCPT_VERDICT, rcpt_verdict, IPC_STORE, IPC_MTA, NONE)                        \
-    M(35, BODY_CHUNK, body_chunk, IPC_MTA, IPC_STORE, NONE)                            \
-    M(36, BODY_CREDIT, body_credit, IPC_STORE, IPC_MTA, NONE)                          \
-    M(37, BODY_ABORT, body_abort, IPC_MTA, IPC_STORE, NONE)                            \
+    M(35, BODY_CHUNK, body_chunk, IPC_BODIES, IPC_STORE, NONE)                         \
+    M(36, BODY_CREDIT, body_credit, IPC_STORE, IPC_BODIES, NONE)                       \
+    M(37, BODY_ABORT, body_abort, IPC_BODIES, IPC_STORE, NONE)                         \
     M(38, COMMIT, commit, IPC_MTA, IPC_STORE, COMMIT_RESULT)                           \
     M(39, COMMIT_RESULT, commit_result, IPC_STORE, IPC_MTA, NONE)                      \
     M(40, COMMIT_ASK, commit_ask, IPC_MTA, IPC_STORE, COMMIT_RESULT)                   \
@@ -200,8 +216,8 @@ enum {
     M(55, MAILDROP, maildrop, IPC_STORE, IPC_POP3, NONE)                               \
     M(56, MAILDROP_LIST, maildrop_list, IPC_POP3, IPC_STORE, MAILDROP_ROWS)            \
     M(57, MAILDROP_ROWS, maildrop_rows, IPC_STORE, IPC_POP3, NONE)                     \
-    M(58, MESSAGE_READ, message_read, IPC_POP3, IPC_STORE, MESSAGE_DATA)               \
-    M(59, MESSAGE_DATA, message_data, IPC_STORE, IPC_POP3, NONE)                       \
+    M(58, MESSAGE_READ, message_read, IPC_READERS, IPC_STORE, MESSAGE_DATA)            \
+    M(59, MESSAGE_DATA, message_data, IPC_STORE, IPC_READERS, NONE)                    \
     M(60, MAILDROP_EXPUNGE, maildrop_expunge, IPC_POP3, IPC_STORE, RESULT)             \
     M(61, SCRAM_BEGIN, scram_begin, IPC_LOGINS, IPC_STORE, SCRAM_STEP)                 \
     M(62, SCRAM_STEP, scram_step, IPC_STORE, IPC_LOGINS, NONE)                         \
@@ -240,7 +256,31 @@ enum {
     M(97, GRANT_ROWS, grant_rows, IPC_STORE, IPC_CLI, NONE)                            \
     M(98, QUEUE_LIST, queue_list, IPC_CLI, IPC_STORE, QUEUE_ROWS)                      \
     M(99, QUEUE_ROWS, queue_rows, IPC_STORE, IPC_CLI, NONE)                            \
-    M(100, QUEUE_REMOVE, queue_remove, IPC_CLI, IPC_STORE, RESULT)
+    M(100, QUEUE_REMOVE, queue_remove, IPC_CLI, IPC_STORE, RESULT)                     \
+    /* mailboxes (IMAP) */                                                             \
+    M(110, MAILBOX_LIST, mailbox_list, IPC_IMAP, IPC_STORE, MAILBOX_ROWS)              \
+    M(111, MAILBOX_ROWS, mailbox_rows, IPC_STORE, IPC_IMAP, NONE)                      \
+    M(112, MAILBOX_STATUS, mailbox_status, IPC_IMAP, IPC_STORE, MAILBOX_ROWS)          \
+    M(113, MAILBOX_CHANGE, mailbox_change, IPC_IMAP, IPC_STORE, MAILBOX_CHANGED)       \
+    M(114, MAILBOX_CHANGED, mailbox_changed, IPC_STORE, IPC_IMAP, NONE)                \
+    M(115, MAILBOX_OPEN, mailbox_open, IPC_IMAP, IPC_STORE, MAILBOX_OPENED)            \
+    M(116, MAILBOX_OPENED, mailbox_opened, IPC_STORE, IPC_IMAP, NONE)                  \
+    M(117, MAILBOX_WATCH, mailbox_watch, IPC_IMAP, IPC_STORE, NONE)                    \
+    M(118, MAILBOX_NEWS, mailbox_news, IPC_STORE, IPC_IMAP, NONE)                      \
+    M(119, UIDS_READ, uids_read, IPC_IMAP, IPC_STORE, UIDS)                            \
+    M(120, UIDS, uids, IPC_STORE, IPC_IMAP, NONE)                                      \
+    M(121, VANISHED_READ, vanished_read, IPC_IMAP, IPC_STORE, UIDS)                    \
+    M(122, CHANGES_READ, changes_read, IPC_IMAP, IPC_STORE, CHANGES)                   \
+    M(123, CHANGES, changes, IPC_STORE, IPC_IMAP, NONE)                                \
+    M(124, MESSAGE_LIST, message_list, IPC_IMAP, IPC_STORE, MESSAGE_ROWS)              \
+    M(125, MESSAGE_ROWS, message_rows, IPC_STORE, IPC_IMAP, NONE)                      \
+    M(126, MESSAGE_CHANGE, message_change, IPC_IMAP, IPC_STORE, MESSAGES_CHANGED)      \
+    M(127, MESSAGES_CHANGED, messages_changed, IPC_STORE, IPC_IMAP, NONE)              \
+    M(128, APPEND_MESSAGE, append_message, IPC_IMAP, IPC_STORE, NONE)                  \
+    M(129, APPEND_ABORT, append_abort, IPC_IMAP, IPC_STORE, NONE)                      \
+    M(130, APPEND_COMMIT, append_commit, IPC_IMAP, IPC_STORE, APPENDED)                \
+    M(131, APPEND_ASK, append_ask, IPC_IMAP, IPC_STORE, APPENDED)                      \
+    M(132, APPENDED, appended, IPC_STORE, IPC_IMAP, NONE)
 
 /* HELLO: the first message of a role on its control channel. */
 #define IPC_FIELDS_hello(F)            \
@@ -514,8 +554,10 @@ enum {
 #define IPC_FIELDS_maildrop_row(F) \
     F(U32, uid, 0, _)              \
     F(U64, octets, 0, _)
+/* mailbox: an id; 0: the maildrop. */
 #define IPC_FIELDS_message_read(F) \
     F(ID, session, 0, _)           \
+    F(U64, mailbox, 0, _)          \
     F(U32, uid, 0, _)              \
     F(U64, offset, 0, _)           \
     F(U32, length, IPC_CHUNK_MAX, _)
@@ -527,6 +569,225 @@ enum {
 #define IPC_FIELDS_maildrop_expunge(F) \
     F(ID, session, 0, _)               \
     F(BYTES, uids, IPC_CHUNK_MAX, _)
+
+/* ---- mailboxes. Names are UTF-8 with "/" between the levels, as imap/name.h checks them; `status` are bits
+ * of enum imap_status_item, `uses` of enum imap_special_use, `fields` of enum imap_entry_field, flags as in
+ * imap/flag.h: the store hands these through. Ranges of UIDs are IPC_RANGE_BYTES each, ascending. An answer
+ * of IPC_OK with `done_to` below UINT32_MAX is a slice: what has a higher UID is to be asked for again. Every
+ * request names a mailbox of the session's account; it need not be open. */
+
+/* In the order of imap_name_cmp, behind `after`. */
+#define IPC_FIELDS_mailbox_list(F)           \
+    F(ID, session, 0, _)                     \
+    F(BYTES, after, IPC_MAILBOX_NAME_MAX, _) \
+    F(U32, count, IPC_MAILBOX_ROWS_MAX, _)   \
+    F(U32, status, 0, _)
+#define IPC_FIELDS_mailbox_rows(F)         \
+    F(U8, status, IPC_STATUS_COUNT - 1, _) \
+    F(U8, more, 1, _)                      \
+    F(LIST, rows, IPC_MAILBOX_ROWS_MAX, mailbox_row)
+#define IPC_FIELDS_mailbox_row(F)           \
+    F(BYTES, name, IPC_MAILBOX_NAME_MAX, _) \
+    F(U8, exists, 1, _)                     \
+    F(U8, subscribed, 1, _)                 \
+    F(U32, uses, 0, _)                      \
+    F(U64, mailbox, 0, _)                   \
+    F(U32, messages, 0, _)                  \
+    F(U32, recent, 0, _)                    \
+    F(U32, uidnext, 0, _)                   \
+    F(U32, uidvalidity, 0, _)               \
+    F(U32, unseen, 0, _)                    \
+    F(U32, deleted, 0, _)                   \
+    F(U64, size, 0, _)                      \
+    F(U64, modseq, 0, _)
+/* One row. IPC_NOT_FOUND. */
+#define IPC_FIELDS_mailbox_status(F)        \
+    F(ID, session, 0, _)                    \
+    F(BYTES, name, IPC_MAILBOX_NAME_MAX, _) \
+    F(U32, status, 0, _)
+
+enum ipc_mailbox_action {
+    IPC_MAILBOX_CREATE,
+    IPC_MAILBOX_DELETE,
+    IPC_MAILBOX_RENAME, /* of INBOX: its messages go to a new mailbox `target` */
+    IPC_MAILBOX_SUBSCRIBE,
+    IPC_MAILBOX_UNSUBSCRIBE,
+    IPC_MAILBOX_ACTION_COUNT
+};
+/* IPC_NOT_FOUND, IPC_EXISTS; IPC_INVALID: such a name, or this with the INBOX; IPC_REFUSED: a use that
+ * another mailbox has; IPC_TOO_MANY: mailboxes. `again`: it was asked of a store that died before it
+ * answered, and may have been done: then "exists" after CREATE and "not found" after DELETE are IPC_OK. */
+#define IPC_FIELDS_mailbox_change(F)               \
+    F(ID, session, 0, _)                           \
+    F(U8, action, IPC_MAILBOX_ACTION_COUNT - 1, _) \
+    F(U8, again, 1, _)                             \
+    F(BYTES, name, IPC_MAILBOX_NAME_MAX, _)        \
+    F(BYTES, target, IPC_MAILBOX_NAME_MAX, _)      \
+    F(U32, uses, 0, _)
+#define IPC_FIELDS_mailbox_changed(F)      \
+    F(U8, status, IPC_STATUS_COUNT - 1, _) \
+    F(U64, mailbox, 0, _)
+
+/* Answers as SELECT needs them, and the session watches the mailbox from then on (in place of any other). The
+ * UIDs come by UIDS_READ. */
+#define IPC_FIELDS_mailbox_open(F)          \
+    F(ID, session, 0, _)                    \
+    F(BYTES, name, IPC_MAILBOX_NAME_MAX, _) \
+    F(U8, read_only, 1, _) /* takes nothing of what is \\Recent */
+#define IPC_FIELDS_mailbox_opened(F)                                                 \
+    F(U8, status, IPC_STATUS_COUNT - 1, _)                                           \
+    F(U64, mailbox, 0, _)                                                            \
+    F(U32, uidvalidity, 0, _)                                                        \
+    F(U32, uidnext, 0, _)                                                            \
+    F(U64, modseq, 0, _)                                                             \
+    F(U32, messages, 0, _)                                                           \
+    F(U32, unseen, 0, _)      /* UID of the first message without \\Seen; 0: none */ \
+    F(U32, recent_from, 0, _) /* 0: none */                                          \
+    F(BYTES, keywords, IPC_KEYWORDS_MAX, _)
+/* The session watches this mailbox (again, after RESUME), or (0) none any more. */
+#define IPC_FIELDS_mailbox_watch(F) \
+    F(ID, session, 0, _)            \
+    F(U64, mailbox, 0, _)           \
+    F(U8, read_only, 1, _)
+/* The watched mailbox has changed, up to this MODSEQ (UINT64_MAX: it is gone). At most one is said before the
+ * session asks CHANGES_READ. */
+#define IPC_FIELDS_mailbox_news(F) \
+    F(ID, session, 0, _)           \
+    F(U64, mailbox, 0, _)          \
+    F(U64, modseq, 0, _)
+
+/* The UIDs that are there, from `first` to `last`. */
+#define IPC_FIELDS_uids_read(F) \
+    F(ID, session, 0, _)        \
+    F(U64, mailbox, 0, _)       \
+    F(U32, first, 0, _)         \
+    F(U32, last, 0, _)
+#define IPC_FIELDS_uids(F)                               \
+    F(U8, status, IPC_STATUS_COUNT - 1, _)               \
+    F(BYTES, ranges, IPC_RANGES_MAX *IPC_RANGE_BYTES, _) \
+    F(U32, done_to, 0, _)
+/* Which of these were expunged after modseq; may be more, where nobody remembers. */
+#define IPC_FIELDS_vanished_read(F)                      \
+    F(ID, session, 0, _)                                 \
+    F(U64, mailbox, 0, _)                                \
+    F(BYTES, ranges, IPC_RANGES_MAX *IPC_RANGE_BYTES, _) \
+    F(U64, modseq, 0, _)                                 \
+    F(U32, count, IPC_RANGES_MAX, _) /* ranges in the answer, at most */
+
+/* As IMAP_EVENT_CHANGES and struct imap_changes (imap/server.h). keywords: all of them, when there are more
+ * than `keywords_known`, else empty. */
+#define IPC_FIELDS_changes_read(F)   \
+    F(ID, session, 0, _)             \
+    F(U64, mailbox, 0, _)            \
+    F(U64, modseq, 0, _)             \
+    F(U32, uid, 0, _)                \
+    F(U8, vanished, 1, _)            \
+    F(U64, vanished_modseq, 0, _)    \
+    F(U32, vanished_from, 0, _)      \
+    F(U32, count, IPC_RANGES_MAX, _) \
+    F(U32, keywords_known, 0, _)
+#define IPC_FIELDS_changes(F)                              \
+    F(U8, status, IPC_STATUS_COUNT - 1, _)                 \
+    F(U64, modseq, 0, _)                                   \
+    F(U8, more, 1, _)                                      \
+    F(U8, flags_changed, 1, _)                             \
+    F(BYTES, arrived, IPC_RANGES_MAX *IPC_RANGE_BYTES, _)  \
+    F(U32, uidnext, 0, _)                                  \
+    F(U32, recent_from, 0, _)                              \
+    F(BYTES, vanished, IPC_RANGES_MAX *IPC_RANGE_BYTES, _) \
+    F(U32, vanished_to, 0, _)                              \
+    F(BYTES, keywords, IPC_KEYWORDS_MAX, _)
+
+/* As IMAP_EVENT_ENTRIES. */
+#define IPC_FIELDS_message_list(F)                       \
+    F(ID, session, 0, _)                                 \
+    F(U64, mailbox, 0, _)                                \
+    F(BYTES, ranges, IPC_RANGES_MAX *IPC_RANGE_BYTES, _) \
+    F(U32, fields, 0, _)                                 \
+    F(U64, flags_all, 0, _)                              \
+    F(U64, flags_none, 0, _)                             \
+    F(U64, modseq, 0, _)                                 \
+    F(U32, count, IPC_ENTRIES_MAX, _)                    \
+    F(U32, keywords_known, 0, _)
+#define IPC_FIELDS_message_rows(F)          \
+    F(U8, status, IPC_STATUS_COUNT - 1, _)  \
+    F(U32, done_to, 0, _)                   \
+    F(BYTES, keywords, IPC_KEYWORDS_MAX, _) \
+    F(LIST, rows, IPC_ENTRIES_MAX, message_row)
+#define IPC_FIELDS_message_row(F) \
+    F(U32, uid, 0, _)             \
+    F(U64, flags, 0, _)           \
+    F(U64, modseq, 0, _)          \
+    F(U64, size, 0, _)            \
+    F(U64, time_ms, 0, _)         \
+    F(U64, saved_ms, 0, _)        \
+    F(U64, email, 0, _)           \
+    F(BYTES, structure, IPC_STRUCTURE_MAX, _)
+
+enum ipc_message_action {
+    IPC_MESSAGES_FLAGS_ADD,
+    IPC_MESSAGES_FLAGS_REMOVE,
+    IPC_MESSAGES_FLAGS_REPLACE,
+    IPC_MESSAGES_EXPUNGE, /* those with \\Deleted */
+    IPC_MESSAGES_COPY,    /* all or none; IPC_TOO_MANY */
+    IPC_MESSAGES_MOVE,
+    IPC_MESSAGES_ACTION_COUNT
+};
+/* IPC_NOT_FOUND: the mailbox; IPC_EXISTS with COPY and MOVE: the mailbox is there, the target is not. */
+#define IPC_FIELDS_message_change(F)                     \
+    F(ID, session, 0, _)                                 \
+    F(U64, mailbox, 0, _)                                \
+    F(U8, action, IPC_MESSAGES_ACTION_COUNT - 1, _)      \
+    F(BYTES, ranges, IPC_RANGES_MAX *IPC_RANGE_BYTES, _) \
+    F(U64, flags, 0, _)                                  \
+    F(BYTES, keywords, IPC_KEYWORDS_MAX, _)              \
+    F(U8, has_unchanged_since, 1, _)                     \
+    F(U64, unchanged_since, 0, _)                        \
+    F(BYTES, target, IPC_MAILBOX_NAME_MAX, _)            \
+    F(U32, keywords_known, 0, _)
+#define IPC_FIELDS_messages_changed(F)                                              \
+    F(U8, status, IPC_STATUS_COUNT - 1, _)                                          \
+    F(U32, done_to, 0, _)                                                           \
+    F(U64, modseq, 0, _) /* FLAGS: 0: nothing changed */                            \
+    F(U64, modseq_before, 0, _)                                                     \
+    F(BYTES, modified, IPC_RANGES_MAX *IPC_RANGE_BYTES, _)                          \
+    F(BYTES, uids, IPC_RANGES_MAX *IPC_RANGE_BYTES, _) /* COPY, MOVE: which were */ \
+    F(U32, target_first, 0, _)                                                      \
+    F(U32, target_uidvalidity, 0, _)                                                \
+    F(BYTES, keywords, IPC_KEYWORDS_MAX, _)                                         \
+    F(U8, keywords_full, 1, _)
+
+/* APPEND: each message's body goes ahead (BODY_CHUNK) and is named by an APPEND_MESSAGE, in order;
+ * APPEND_COMMIT stores those said so far, all or none, APPEND_ABORT forgets them. A session has one APPEND at
+ * a time. */
+#define IPC_FIELDS_append_message(F)        \
+    F(ID, session, 0, _)                    \
+    F(U64, body, 0, _)                      \
+    F(U64, body_bytes, 0, _)                \
+    F(U64, flags, 0, _)                     \
+    F(BYTES, keywords, IPC_KEYWORDS_MAX, _) \
+    F(U8, has_time, 1, _)                   \
+    F(U64, time_ms, 0, _)                   \
+    F(BYTES, content_sum, IPC_SUM_BYTES, _) \
+    F(BYTES, message_id, 998, _)            \
+    F(BYTES, structure, IPC_STRUCTURE_MAX, _)
+#define IPC_FIELDS_append_abort(F) F(ID, session, 0, _)
+/* `append` is random and kept with a message that comes alone, for APPEND_ASK after a restart of the store.
+ */
+#define IPC_FIELDS_append_commit(F)     \
+    F(ID, session, 0, _)                \
+    F(ID, append, 0, _)                 \
+    F(U32, messages, IPC_APPEND_MAX, _) \
+    F(BYTES, name, IPC_MAILBOX_NAME_MAX, _)
+#define IPC_FIELDS_append_ask(F) \
+    F(ID, session, 0, _)         \
+    F(ID, append, 0, _)
+/* uids empty with IPC_OK: it was done, and which they are is not known any more. APPEND_ASK: IPC_TRY_LATER:
+ * it was not done, or cannot be told. */
+#define IPC_FIELDS_appended(F)             \
+    F(U8, status, IPC_STATUS_COUNT - 1, _) \
+    F(U32, uidvalidity, 0, _)              \
+    F(BYTES, uids, IPC_APPEND_MAX *IPC_RANGE_BYTES, _)
 
 #define IPC_FIELDS_domain_add(F)    F(BYTES, domain, 255, _)
 #define IPC_FIELDS_domain_remove(F) F(BYTES, domain, 255, _)
@@ -712,6 +973,8 @@ enum ipc_grant_kind {
     I(recipient_result) \
     I(certificate)      \
     I(maildrop_row)     \
+    I(mailbox_row)      \
+    I(message_row)      \
     I(grant_row)        \
     I(queue_row)        \
     I(domain_row)       \
