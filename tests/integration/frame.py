@@ -168,7 +168,10 @@ class System:
         """SIGHUP, and waits for the event that answers it."""
         before = self.log().count(f"event={event}")
         self.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: self.log().count(f"event={event}") > before, 20, event)
+        try:
+            wait_for(lambda: self.log().count(f"event={event}") > before, 20, event)
+        except AssertionError as e:
+            raise AssertionError(f"{e}; the log ends:\n{self.log()[-3000:]}") from None
 
     def make_pair(self, name, mode=0o600):
         """A certificate and its key, NAME.crt and NAME.key, which whoever starts the system can read; in DER."""

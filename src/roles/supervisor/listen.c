@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -28,7 +29,7 @@ static const struct source {
     {IPC_SERVICE_SUBMISSION_LOCAL, offsetof(struct conf, submission_socket), true, true},
     {IPC_SERVICE_LMTP_LOCAL, offsetof(struct conf, lmtp_socket), true, false},
 };
-enum { SOURCES = sizeof sources / sizeof *sources };
+enum { SOURCES = sizeof sources / sizeof *sources, IN_USE_TRIES = 10, IN_USE_WAIT_MS = 20 };
 
 static const void *field(const struct conf *conf, const struct source *source)
 {
@@ -81,7 +82,7 @@ bool sup_listens(const struct conf *conf, unsigned services)
     return false;
 }
 
-static int open_socket(const struct ip_addr *address, int backlog, int *ret)
+static int try_socket(const struct ip_addr *address, int backlog, int *ret)
 {
     struct sockaddr_storage ss;
     socklen_t len = net_addr_to_sockaddr(address, &ss);
@@ -100,6 +101,19 @@ static int open_socket(const struct ip_addr *address, int backlog, int *ret)
     }
     *ret = fd;
     return BRANT_OK;
+}
+
+/* An address that the reload before this one took away is still held for a moment by the roles that listened
+ * on it. Whoever else has it is waited for in vain, but not long. */
+static int open_socket(const struct ip_addr *address, int backlog, int *ret)
+{
+    int rc = try_socket(address, backlog, ret);
+
+    for (int tries = 0; rc != BRANT_OK && errno == EADDRINUSE && tries < IN_USE_TRIES; tries++) {
+        poll(NULL, 0, IN_USE_WAIT_MS);
+        rc = try_socket(address, backlog, ret);
+    }
+    return rc;
 }
 
 static int open_one(struct supervisor *s, int service, const struct ip_addr *address, int backlog)
