@@ -109,7 +109,9 @@ int imap_server_changes(struct imap_server *s, const struct imap_changes *change
     if (changes->arrived_count > IMAP_CHANGES_RANGES_MAX || changes->vanished_count > IMAP_CHANGES_RANGES_MAX)
         return BRANT_ELIMIT;
     s->awaited = NOTHING;
-    y->upto = changes->modseq;
+    /* a later slice does not tell what has happened to the UIDs of an earlier one */
+    if (y->upto == 0 || changes->modseq < y->upto)
+        y->upto = changes->modseq;
     y->flags_changed = y->flags_changed || changes->flags_changed;
     /* without any progress the next answer would be the same */
     y->more = changes->more && (changes->uidnext > s->box->uidnext ||

@@ -406,7 +406,7 @@ int imap_server_copied(struct imap_server *s, const struct imap_copied *copied);
  * the next event then goes on from here. UIDs may be called vanished that the client never knew: so when the
  * store does not remember what was expunged it gives the gaps between the UIDs that are there. */
 struct imap_changes {
-    uint64_t modseq; /* with this and what was given before, the client knows all up to here */
+    uint64_t modseq; /* of the mailbox as this answer tells it; of several slices the lowest counts */
     bool more;
     bool flags_changed; /* some message below the event's uid has new flags: they will be asked for */
     const struct imap_range *arrived; /* UIDs from the event's uid on; copied */
