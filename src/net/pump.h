@@ -9,7 +9,9 @@
  * room for output, or a timeout; meanwhile the stream's bound stops reading.
  *
  * TLS: net_pump_start_tls from the first byte, or in the middle (STARTTLS, STLS). From then on the engine is
- * not fed until `secured`; what it had to say before goes out in clear first. */
+ * not fed until `secured`; what it had to say before goes out in clear first.
+ *
+ * Compression (net/deflate.h) may follow once, in clear or under TLS: net_pump_start_deflate. */
 #ifndef NET_PUMP_H
 #define NET_PUMP_H
 
@@ -58,8 +60,16 @@ void net_pump_release(struct net_pump *p);
 /* Starts TLS, as soon as what the engine has put out so far is written; also from inside `feed`. The set is
  * referenced. Right after net_pump_new, or while held, it is TLS from the first byte. The engine's deadline
  * rests until `secured`; conf has its own. A handshake that fails ends the pump with NET_STREAM_TLS_FAILED.
- * BRANT_ESTATE: TLS was started before. */
+ * BRANT_ESTATE: TLS was started before, or compression. */
 int net_pump_start_tls(struct net_pump *p, struct net_tls *tls, const struct net_tls_conf *conf);
+/* From here on the engine's input and output pass through DEFLATE (RFC 4978); usually from inside `feed`.
+ * What `output` gives now still goes out as it is, and bytes that have arrived and are not taken by the end
+ * of that `feed` are compressed already. Each burst of output is flushed. The peer's end of its compressed
+ * stream is told by `eof`. Damaged input, or such that expands too much, ends the pump with
+ * NET_STREAM_INFLATE_FAILED once everything before it was taken; net_pump_end_text has the reason. At most
+ * NET_INFLATE_HELD_MAX inflated bytes wait for an engine that does not take them. BRANT_ESTATE: it is
+ * compressed already, held, in the middle of starting TLS, or at its end. */
+int net_pump_start_deflate(struct net_pump *p);
 /* The binding of this TLS connection to itself; returns its length, 0: there is none (of that kind). */
 size_t net_pump_tls_binding(struct net_pump *p, enum net_tls_binding kind, uint8_t ret[NET_TLS_BINDING_MAX]);
 /* Inside `ended`: why, beyond the enum, for the log; "" when there is nothing to say. */

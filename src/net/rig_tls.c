@@ -188,6 +188,25 @@ void rig_signer_stop(struct rig_signer *s)
  * ---------------------------------------------------------------------------------------------
  */
 
+uint8_t rig_flood_byte(size_t at)
+{
+    uint32_t mixed = (uint32_t)at * 2654435761u;
+    return (uint8_t)('0' + (mixed >> 15) % 64);
+}
+
+static void flood(struct buf *out)
+{
+    for (size_t i = 0; i < RIG_FLOOD; i++)
+        assert_int_equal(buf_append_byte(out, rig_flood_byte(i)), BRANT_OK);
+}
+
+static void compress(struct rig_server *s)
+{
+    assert_int_equal(net_pump_start_deflate(s->pump), BRANT_OK);
+    assert_int_equal(net_pump_start_deflate(s->pump), BRANT_ESTATE);
+    s->compressed = true;
+}
+
 static void obey(struct rig_server *s, struct span line)
 {
     s->lines++;
@@ -204,8 +223,14 @@ static void obey(struct rig_server *s, struct span line)
         net_tls_unref(s->tls);
         s->tls = NULL;
         buf_append_str(&s->out, "reloaded\n");
-    } else if (span_eq_str(line, "wait\n")) {
+    } else if (span_eq_str(line, "compress\n")) {
+        buf_append_str(&s->out, "go ahead\n");
+        compress(s);
+    } else if (span_eq_str(line, "flood\n")) {
+        flood(&s->out);
+    } else if (span_eq_str(line, "wait\n") || span_eq_str(line, "later\n")) {
         s->waiting = true;
+        s->later = span_eq_str(line, "later\n");
         net_timer_set(s->kick, s->wait_ms);
     } else
         buf_append(&s->out, line);
@@ -227,7 +252,8 @@ static size_t feed(void *context, struct span in, uint64_t now_ms)
             assert_int_equal(net_pump_start_tls(s->pump, s->tls, &s->tls_conf), BRANT_OK);
         }
     }
-    while (taken < in.len && !s->waiting && !s->quit && s->out.len < 4096) {
+    bool compressed = s->compressed;
+    while (taken < in.len && !s->waiting && !s->quit && s->out.len < 4096 && s->compressed == compressed) {
         assert_int_equal(buf_append_byte(&s->line, in.p[taken]), BRANT_OK);
         if (in.p[taken++] == '\n') {
             obey(s, buf_span(&s->line));
@@ -312,7 +338,12 @@ static void kick(void *arg)
 {
     struct rig_server *s = arg;
     s->waiting = s->deaf = false;
-    net_pump_kick(s->pump);
+    if (s->later) {
+        buf_append_str(&s->out, "go ahead\n");
+        compress(s);
+        s->later = false;
+    } else
+        net_pump_kick(s->pump);
 }
 
 /* --- both

@@ -1,5 +1,5 @@
 /* What the tests of TLS share: keys and certificates made on the spot, a signer of any manners in a thread, a
- * server that echoes lines through a pump, and a client in a thread of its own. */
+ * server that echoes lines through a pump (also compressed), and a client in a thread of its own. */
 #ifndef NET_RIG_TLS_H
 #define NET_RIG_TLS_H
 
@@ -48,8 +48,12 @@ struct rig_signer *rig_signer_start(struct net_signer *to, enum rig_manners mann
                                     const struct rig_certificate *const *certificates, size_t count);
 void rig_signer_stop(struct rig_signer *s);
 
-/* --- the server: echoes lines; "starttls" and "quit" do as they say, "wait" takes nothing for a while, and
- * "reload" lets go of the certificates --- */
+/* --- the server: echoes lines; "starttls", "compress" and "quit" do as they say, "wait" takes nothing for a
+ * while, "later" does and is compressed behind it, "flood" is answered with RIG_FLOOD bytes that do not
+ * compress well (rig_flood_byte), and "reload" lets go of the certificates --- */
+
+enum { RIG_FLOOD = 150000 };
+uint8_t rig_flood_byte(size_t at);
 
 struct rig_server {
     struct net_tls *tls;
@@ -62,7 +66,7 @@ struct rig_server {
 
     struct net_pump *pump;
     struct buf line, out;
-    bool quit, waiting, saw_eof, ended, secured;
+    bool quit, waiting, saw_eof, ended, secured, compressed, later;
     struct net_tls_info info;
     uint8_t end_point[NET_TLS_BINDING_MAX], exporter[NET_TLS_BINDING_MAX];
     size_t end_point_len, exporter_len;

@@ -17,10 +17,11 @@
 #include "net/tls.h"
 
 enum net_stream_end {
-    NET_STREAM_FINISHED,  /* net_stream_finish was called and everything was delivered or given up */
-    NET_STREAM_LOST,      /* the peer is gone: reset, an error of the network or of TLS, TLS cut off */
-    NET_STREAM_STALLED,   /* the peer took no output for too long */
-    NET_STREAM_TLS_FAILED /* the handshake came to nothing */
+    NET_STREAM_FINISHED,      /* net_stream_finish was called and everything was delivered or given up */
+    NET_STREAM_LOST,          /* the peer is gone: reset, an error of the network or of TLS, TLS cut off */
+    NET_STREAM_STALLED,       /* the peer took no output for too long */
+    NET_STREAM_TLS_FAILED,    /* the handshake came to nothing */
+    NET_STREAM_INFLATE_FAILED /* from a pump only: compressed input that is damaged or expands too much */
 };
 
 struct net_stream_conf {

@@ -244,6 +244,9 @@ void edge_ended(const struct edge *e, enum net_stream_end end, const char *why)
     else if (end == NET_STREAM_LOST && why[0])
         log_event(LOG_INFO, "tls-broken", LOG_HEX("session", edge_session(e)), LOG_IP("peer", &e->source),
                   LOG_STR("reason", why));
+    else if (end == NET_STREAM_INFLATE_FAILED)
+        log_event(LOG_INFO, "inflate-failed", LOG_HEX("session", edge_session(e)), LOG_IP("peer", &e->source),
+                  LOG_STR("reason", why));
 }
 
 /* ---- logging in ------------------------------------------------------------------------------------------
