@@ -33,8 +33,8 @@ const struct cli_command CLI_COMMANDS[] = {
      "--show prints every key with its value, defaults included.\n",
      OPT_CONFIG | OPT_SHOW, 0, 0, cli_cmd_check},
     {"demo", NULL, "[--dir DIR] [--port-base P]", "try a whole mail server in one directory, without root",
-     "Runs in the foreground on 127.0.0.1: SMTP on port P+25, submission on P+587 and P+465, POP3 on P+110 and P+995;\n"
-     "P is 2000 unless given. The certificate is self-signed.\n"
+     "Runs in the foreground on 127.0.0.1: SMTP on port P+25, submission on P+587 and P+465, IMAP on P+143 and P+993,\n"
+     "POP3 on P+110 and P+995; P is 2000 unless given. The certificate is self-signed.\n"
      "Accounts alice, bob and carol @brant.test with the password brant-demo. Everything lies in DIR, brant-demo\n"
      "unless given; delete it to begin anew. Prints `ready` when mail is accepted. Ctrl-C stops it.\n",
      OPT_DIR | OPT_PORT_BASE, 0, 0, cli_cmd_demo},

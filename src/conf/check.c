@@ -76,6 +76,8 @@ static const struct {
     {"listen.submissions", offsetof(struct conf, listen_submissions)},
     {"listen.pop3", offsetof(struct conf, listen_pop3)},
     {"listen.pop3s", offsetof(struct conf, listen_pop3s)},
+    {"listen.imap", offsetof(struct conf, listen_imap)},
+    {"listen.imaps", offsetof(struct conf, listen_imaps)},
     {"listen.lmtp", offsetof(struct conf, listen_lmtp)},
 };
 
@@ -110,8 +112,9 @@ static void check_listeners(const struct check *ck)
 /* XCLIENT is a command of SMTP. */
 static void check_xclient(const struct check *ck)
 {
-    const struct conf_addresses *lists[] = {&ck->conf->listen_pop3, &ck->conf->listen_pop3s};
-    const char *const keys[] = {"listen.pop3", "listen.pop3s"};
+    const struct conf_addresses *lists[] = {&ck->conf->listen_pop3, &ck->conf->listen_pop3s,
+                                            &ck->conf->listen_imap, &ck->conf->listen_imaps};
+    const char *const keys[] = {"listen.pop3", "listen.pop3s", "listen.imap", "listen.imaps"};
 
     for (size_t n = 0; n < sizeof lists / sizeof *lists; n++)
         for (size_t i = 0; i < lists[n]->count; i++)
@@ -154,6 +157,8 @@ void conf_check(const struct conf *c, const unsigned *line_of, const char *file_
     at_most(&ck, "max_connections_per_source", c->max_connections_per_source, "max_connections",
             c->max_connections, put_number);
     at_most(&ck, "pop3_max_sessions", c->pop3_max_sessions, "max_connections", c->max_connections,
+            put_number);
+    at_most(&ck, "imap_max_sessions", c->imap_max_sessions, "max_connections", c->max_connections,
             put_number);
     at_most(&ck, "smtp_timeout_command", c->smtp_timeout_command_ms, "smtp_session_max",
             c->smtp_session_max_ms, conf_put_duration);

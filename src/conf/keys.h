@@ -25,7 +25,7 @@
     X(GENERAL, HOSTNAME, hostname, "hostname", RESTART | REQUIRED, 3, 253, "", "",                             \
       "Full name of this machine in the DNS, as it appears in greetings, Received: fields and delivery reports.") \
     X(GENERAL, HOSTNAME, greeting_name, "greeting_name", RELOAD, 0, 253, "", "",                               \
-      "Name shown in the SMTP and POP3 greeting instead of hostname. Empty: hostname.")                        \
+      "Name shown in the SMTP, POP3 and IMAP greeting instead of hostname. Empty: hostname.")                        \
     X(GENERAL, PATH, data_dir, "data_dir", RESTART, 1, 255, "/var/lib/brant", "",                              \
       "Directory of the journal, the message bodies and the index. It must be on a local disk.")               \
     X(GENERAL, PATH, run_dir, "run_dir", RESTART, 1, 80, "/run/brant", "",                                     \
@@ -45,6 +45,10 @@
       "Addresses and ports where mail is read by POP3, in clear and by STLS. none: nowhere.")                  \
     X(LISTEN, ADDRESSES, listen_pop3s, "listen.pop3s", RELOAD, 0, 16, "none", "",                              \
       "Addresses and ports of POP3 with TLS from the first byte, usually port 995. none: nowhere.")            \
+    X(LISTEN, ADDRESSES, listen_imap, "listen.imap", RELOAD, 0, 16, "127.0.0.1:143", "",                       \
+      "Addresses and ports where mail is read by IMAP, in clear and by STARTTLS. none: nowhere.")              \
+    X(LISTEN, ADDRESSES, listen_imaps, "listen.imaps", RELOAD, 0, 16, "none", "",                              \
+      "Addresses and ports of IMAP with TLS from the first byte, usually port 993. none: nowhere.")            \
     X(LISTEN, ADDRESSES, listen_submission, "listen.submission", RELOAD, 0, 16, "none", "",                    \
       "Addresses and ports where users hand over mail after logging in, by STARTTLS, usually port 587. "       \
       "none: nowhere.")                                                                                        \
@@ -109,10 +113,14 @@
       "Processes that accept mail from other servers. More than one per processor core gains nothing.")        \
     X(PROCESS, INT, instances_pop3, "instances.pop3", RESTART, 1, 32, "1", "",                                 \
       "Processes that serve POP3. With isolation.pop3 = connection also the sessions at one time.")            \
+    X(PROCESS, INT, instances_imap, "instances.imap", RESTART, 1, 32, "1", "",                                 \
+      "Processes that serve IMAP. With isolation.imap = connection also the sessions at one time.")            \
     X(PROCESS, INT, instances_submission, "instances.submission", RESTART, 1, 32, "1", "",                     \
       "Processes that accept mail from users. With isolation.submission = connection also the sessions at one time.") \
     X(PROCESS, ENUM, isolation_submission, "isolation.submission", RESTART, 0, 0, "shared", "shared|connection", \
       "As isolation.pop3, for submission.")                                                                    \
+    X(PROCESS, ENUM, isolation_imap, "isolation.imap", RESTART, 0, 0, "shared", "shared|connection",           \
+      "As isolation.pop3, for IMAP.")                                                                          \
     X(PROCESS, ENUM, isolation_pop3, "isolation.pop3", RESTART, 0, 0, "shared", "shared|connection",           \
       "shared: the POP3 processes each serve many sessions. connection: every session has a process of its "   \
       "own, which ends with it; this costs memory and time, and keeps a broken session from seeing any other.")
@@ -163,6 +171,15 @@
     X(POP3, DURATION, pop3_login_timeout_ms, "pop3_login_timeout", RELOAD, 10 * CONF_S, 1 * CONF_H, "1 min", "", \
       "How long a connection may take, in all, to log in.")
 
+#define CONF_KEYS_IMAP(X)                                                                                     \
+    X(IMAP, INT, imap_max_sessions, "imap_max_sessions", RELOAD, 1, 100000, "2000", "",                        \
+      "IMAP sessions at one time.")                                                                            \
+    X(IMAP, DURATION, imap_idle_timeout_ms, "imap_idle_timeout", RELOAD, 30 * CONF_MIN, 1 * CONF_D, "30 min", "", \
+      "How long a session that is logged in may wait for the next command, in IDLE too. RFC 3501 asks for at " \
+      "least 30 minutes.")                                                                                     \
+    X(IMAP, DURATION, imap_login_timeout_ms, "imap_login_timeout", RELOAD, 10 * CONF_S, 1 * CONF_H, "2 min", "", \
+      "How long a connection may take, in all, to log in.")
+
 #define CONF_KEYS_STORE(X)                                                                                    \
     X(STORE, SIZE, quota_default_bytes, "quota_default", RELOAD, 0, 1024 * CONF_TiB, "0", "",                  \
       "Room for the mail of an account that has no quota of its own. 0: no limit.")                            \
@@ -192,7 +209,8 @@
     CONF_KEYS_TLS(X)     \
     CONF_KEYS_AUTH(X)    \
     CONF_KEYS_PROCESS(X) \
-    CONF_KEYS_SMTP(X) CONF_KEYS_SUBMISSION(X) CONF_KEYS_POP3(X) CONF_KEYS_STORE(X) CONF_KEYS_LOG(X)
+    CONF_KEYS_SMTP(X) CONF_KEYS_SUBMISSION(X) CONF_KEYS_POP3(X) CONF_KEYS_IMAP(X) CONF_KEYS_STORE(X) \
+    CONF_KEYS_LOG(X)
 
 #define CONF_GROUPS(X)                     \
     X(GENERAL, "General")                  \
@@ -203,6 +221,7 @@
     X(SMTP, "Receiving mail")              \
     X(SUBMISSION, "Mail from users")       \
     X(POP3, "Reading mail by POP3")        \
+    X(IMAP, "Reading mail by IMAP")        \
     X(STORE, "Store")                      \
     X(LOG, "Log")
 

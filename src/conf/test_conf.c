@@ -175,7 +175,9 @@ static void keys_that_contradict_each_other_are_refused(void **state)
             "brant.conf:2: max_connections_per_source = 100 is more than max_connections = 10; make "
             "max_connections_per_source smaller or max_connections larger\n"
             "brant.conf:2: pop3_max_sessions = 1000 is more than max_connections = 10; make "
-            "pop3_max_sessions smaller or max_connections larger\n");
+            "pop3_max_sessions smaller or max_connections larger\n"
+            "brant.conf:2: imap_max_sessions = 2000 is more than max_connections = 10; make "
+            "imap_max_sessions smaller or max_connections larger\n");
     refused(HEAD "max_message_size = 128 KiB\nmax_header_size = 1 MiB\n",
             "brant.conf:3: max_header_size = 1 MiB is more than max_message_size = 128 KiB; make "
             "max_header_size smaller or max_message_size larger\n");

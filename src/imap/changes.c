@@ -13,7 +13,8 @@ bool imap_sync_due(const struct imap_server *s)
 
     if (s->phase != SELECTED || s->sync.no)
         return false;
-    return s->sync.begun || s->sync.wanted || box->keywords_due || box->noticed > box->modseq ||
+    return s->sync.begun || s->sync.wanted || box->keywords_due || box->look ||
+           box->noticed > box->modseq ||
            (s->sync.expunges && box->vanished_modseq < box->modseq);
 }
 
@@ -29,7 +30,7 @@ static void sync_begin(struct imap_server *s)
     struct imap_sync *y = &s->sync;
 
     y->begun = true;
-    y->wanted = false;
+    y->wanted = s->box->look = false;
     y->step = SYNC_ASK;
     y->more = y->flags_changed = y->arrived = y->line_open = false;
     y->since = s->box->modseq;

@@ -467,7 +467,10 @@ void imap_server_notice(struct imap_server *s, uint64_t modseq)
 {
     if (!s->box || modseq <= s->box->noticed)
         return;
-    s->box->noticed = modseq;
+    if (modseq == UINT64_MAX)
+        s->box->look = true;
+    else
+        s->box->noticed = modseq;
     if (s->stage == IDLING)
         s->sync.no = false;
 }

@@ -14,6 +14,7 @@ const struct sandbox_profile sandbox_profiles[] = {
 /*    executable         rights                                         files  file size       processes      data    */
     { "brant-smtp",      SANDBOX_MAY_ACCEPT,                          { 20000, 0,              OS_LIMIT_NONE, 2 * GIB } },
     { "brant-pop3",      SANDBOX_MAY_ACCEPT,                          { 20000, 0,              OS_LIMIT_NONE, 2 * GIB } },
+    { "brant-imap",      SANDBOX_MAY_ACCEPT,                          { 20000, 0,              OS_LIMIT_NONE, 4 * GIB } },
     { "brant-signer",    SANDBOX_MAY_FILES | SANDBOX_KEEPS_SECRETS,   {   512, 1 * MIB,        OS_LIMIT_NONE, 1 * GIB } },
     { "brant-store",     SANDBOX_MAY_FILES | SANDBOX_MAY_THREADS,     {  4096, OS_LIMIT_NONE,  OS_LIMIT_NONE, 8 * GIB } },
 };

@@ -69,6 +69,8 @@ static const struct service {
     [IPC_SERVICE_SUBMISSIONS] = {.listeners = offsetof(struct conf, listen_submissions)},
     [IPC_SERVICE_SUBMISSION_LOCAL] = {.local_socket = true},
     [IPC_SERVICE_POP3S] = {.listeners = offsetof(struct conf, listen_pop3s)},
+    [IPC_SERVICE_IMAP] = {.listeners = offsetof(struct conf, listen_imap)},
+    [IPC_SERVICE_IMAPS] = {.listeners = offsetof(struct conf, listen_imaps)},
     [IPC_SERVICE_LMTP] = {.listeners = offsetof(struct conf, listen_lmtp)},
     [IPC_SERVICE_LMTP_LOCAL] = {.local_socket = true},
 };

@@ -27,6 +27,7 @@ enum {
 static inline bool role_takes_one_connection(enum ipc_role role, const struct conf *conf)
 {
     return (role == IPC_ROLE_POP3 && conf->isolation_pop3 == CONF_ISOLATION_CONNECTION) ||
+           (role == IPC_ROLE_IMAP && conf->isolation_imap == CONF_ISOLATION_CONNECTION) ||
            (role == IPC_ROLE_SUBMISSION && conf->isolation_submission == CONF_ISOLATION_CONNECTION);
 }
 

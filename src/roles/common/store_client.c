@@ -105,6 +105,12 @@ void store_client_message(struct store_client *c, const struct ipc_message *m)
             p->ops->credit(p, &m->body_credit);
         return;
     }
+    if (m->type == IPC_TYPE_MAILBOX_NEWS) {
+        p = map_get(&c->by_session, session_key(&m->mailbox_news.session));
+        if (p && p->ops->news)
+            p->ops->news(p, &m->mailbox_news);
+        return;
+    }
     p = map_get(&c->by_tag, tag_key(&m->tag));
     if (!p)
         return; /* the session that asked is gone */

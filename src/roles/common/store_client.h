@@ -19,6 +19,8 @@ struct store_peer_ops {
     void (*answer)(struct store_peer *p, const struct ipc_message *m);
     /* BODY_CREDIT for this session. May be NULL. */
     void (*credit)(struct store_peer *p, const struct ipc_body_credit *m);
+    /* MAILBOX_NEWS for this session. May be NULL. */
+    void (*news)(struct store_peer *p, const struct ipc_mailbox_news *m);
     void (*lost)(struct store_peer *p);
     void (*up)(struct store_peer *p);
 };

@@ -92,6 +92,7 @@ static const char *const *alpn_names(enum ipc_service service)
     static const char *const smtp[] = {"smtp", NULL};
     static const char *const submission[] = {"submission", "smtp", NULL};
     static const char *const pop3[] = {"pop3", NULL};
+    static const char *const imap[] = {"imap", NULL};
     static const char *const lmtp[] = {"lmtp", NULL};
     switch (service) {
     case IPC_SERVICE_SMTP:
@@ -103,6 +104,9 @@ static const char *const *alpn_names(enum ipc_service service)
     case IPC_SERVICE_POP3:
     case IPC_SERVICE_POP3S:
         return pop3;
+    case IPC_SERVICE_IMAP:
+    case IPC_SERVICE_IMAPS:
+        return imap;
     case IPC_SERVICE_LMTP:
     case IPC_SERVICE_LMTP_LOCAL:
         return lmtp;

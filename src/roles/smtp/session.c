@@ -47,7 +47,7 @@ void smtp_session_reply(struct smtp_session *s, const struct smtp_reply *r)
 /* No more of the message can be taken: nothing is read from the peer, and its clock stands. */
 static bool blocked(const struct smtp_session *s)
 {
-    return s->message.body && (!smtp_message_room(&s->message) || submission_blocked(s));
+    return s->message.body.number && (!body_room(&s->message.body) || submission_blocked(s));
 }
 
 /* A question could not even be repeated: that of a login points into the engine, which has let go of it. */
@@ -94,7 +94,7 @@ static size_t feed(void *context, struct span in, uint64_t now_ms)
 
     if (!is_open(s, &in))
         return offered - in.len;
-    if (s->message.body)
+    if (s->message.body.number)
         submission_move(s);
     if (s->blocked_since_ms && !blocked(s)) {
         s->blocked_since_ms = 0;
@@ -102,7 +102,7 @@ static size_t feed(void *context, struct span in, uint64_t now_ms)
     }
     while (!s->finished && !blocked(s)) {
         /* A body event is never larger than what the chunk buffer has room for. */
-        struct span piece = span_sub(in, 0, SMTP_MESSAGE_PIECE_MAX);
+        struct span piece = span_sub(in, 0, BODY_PIECE_MAX);
         size_t before = piece.len;
         struct smtp_event event;
 

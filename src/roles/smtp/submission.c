@@ -36,7 +36,7 @@ struct submission *submission_new(const struct smtp_session *s)
 
     sub->header = msa_header_new(header_max);
     buf_init(&sub->out, MSA_OUTPUT_BYTES_MAX(header_max));
-    buf_init(&sub->tail, SMTP_MESSAGE_PIECE_MAX);
+    buf_init(&sub->tail, BODY_PIECE_MAX);
     sub->sum = XXH3_createState();
     if (!sub->sum || XXH3_128bits_reset(sub->sum) != XXH_OK)
         abort(); /* out of memory */
@@ -230,30 +230,30 @@ void submission_answer_from(struct smtp_session *s, const struct ipc_sender_verd
 static void add_body(struct smtp_session *s, struct span bytes)
 {
     XXH3_128bits_update(s->submission->sum, bytes.p, bytes.len);
-    smtp_message_add(&s->message, bytes);
+    body_add(&s->message.body, bytes);
 }
 
 static struct span take_piece(struct buf *b)
 {
-    return span_sub(buf_span(b), 0, SMTP_MESSAGE_PIECE_MAX);
+    return span_sub(buf_span(b), 0, BODY_PIECE_MAX);
 }
 
 void submission_move(struct smtp_session *s)
 {
     struct submission *sub = s->submission;
 
-    if (!sub || !sub->judged || s->message.failed)
+    if (!sub || !sub->judged || s->message.body.failed)
         return;
-    while ((sub->out.len || sub->tail.len) && smtp_message_room(&s->message)) {
+    while ((sub->out.len || sub->tail.len) && body_room(&s->message.body)) {
         struct buf *from = sub->out.len ? &sub->out : &sub->tail;
         struct span piece = take_piece(from);
 
         if (from == &sub->out)
-            smtp_message_add(&s->message, piece);
+            body_add(&s->message.body, piece);
         else
             add_body(s, piece);
         buf_consume(from, piece.len);
-        smtp_message_flush(&s->message, &s->edge.peer, false);
+        body_flush(&s->message.body, &s->edge.peer, false);
     }
     if (sub->out.len == 0)
         buf_done(&sub->out);
@@ -265,7 +265,7 @@ bool submission_blocked(const struct smtp_session *s)
 {
     const struct submission *sub = s->submission;
 
-    if (!sub || s->message.failed || sub->refused)
+    if (!sub || s->message.body.failed || sub->refused)
         return false;
     return (sub->header_done && !sub->judged) || sub->out.len || sub->tail.len;
 }

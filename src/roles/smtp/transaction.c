@@ -178,7 +178,7 @@ static void log_refused_message(const struct smtp_session *s, uint8_t status)
 {
     log_event(LOG_WARNING, "smtp-message-refused", LOG_HEX("session", edge_session(&s->edge)),
               LOG_IP("peer", &s->edge.source), LOG_SPAN("from", buf_span(&s->message.reverse_path)),
-              LOG_U64("bytes", s->message.body_bytes), LOG_STR("reason", ipc_status_text(status)));
+              LOG_U64("bytes", s->message.body.bytes), LOG_STR("reason", ipc_status_text(status)));
 }
 
 static void refuse_message(struct smtp_session *s, uint8_t status)
@@ -196,12 +196,8 @@ static void refuse_message(struct smtp_session *s, uint8_t status)
 /* Tells the store that the body under way won't be committed. */
 static void drop_body(struct smtp_session *s)
 {
-    const struct ipc_message drop = {
-        .type = IPC_TYPE_BODY_ABORT,
-        .body_abort = {.session = s->edge.peer.session, .body = s->message.body}};
-
-    if (s->message.body && s->edge.presented && !s->message.failed)
-        store_peer_tell(&s->edge.peer, &drop);
+    if (s->edge.presented)
+        body_drop(&s->message.body, &s->edge.peer);
 }
 
 /* What a submitted message is refused for is said as it is: trying again would not help. */
@@ -217,7 +213,7 @@ static void refuse_submission(struct smtp_session *s, const struct smtp_reply *r
 
 void smtp_session_end_of_data(struct smtp_session *s)
 {
-    if (s->submission && !s->message.failed) {
+    if (s->submission && !s->message.body.failed) {
         if (!submission_end(s))
             return;
         if (submission_refusal(s->submission)) {
@@ -227,13 +223,13 @@ void smtp_session_end_of_data(struct smtp_session *s)
             return;
         }
     }
-    if (s->message.failed) {
-        refuse_message(s, s->message.failed);
-    } else if (!smtp_message_flush(&s->message, &s->edge.peer, true)) {
+    if (s->message.body.failed) {
+        refuse_message(s, s->message.body.failed);
+    } else if (!body_flush(&s->message.body, &s->edge.peer, true)) {
         if (s->wait != SMTP_WAIT_CREDIT)
             smtp_session_wait_for(s, SMTP_WAIT_CREDIT);
-    } else if (s->message.failed) {
-        refuse_message(s, s->message.failed);
+    } else if (s->message.body.failed) {
+        refuse_message(s, s->message.body.failed);
     } else {
         os_random_fill(s->commit.b, sizeof s->commit.b);
         if (compose_prefix(s)) {
@@ -252,7 +248,7 @@ static void log_accepted(struct smtp_session *s, uint32_t recipients)
               LOG_HEX("session", edge_session(&s->edge)), LOG_IP("peer", &s->edge.source),
               LOG_SPAN("account", buf_span(&s->edge.address)),
               LOG_SPAN("from", buf_span(&s->message.reverse_path)), LOG_U64("recipients", recipients),
-              LOG_U64("bytes", s->message.body_bytes));
+              LOG_U64("bytes", s->message.body.bytes));
     s->messages++;
     s->shared->accepted_messages++;
     s->shared->accepted_recipients += recipients;
@@ -406,7 +402,7 @@ static void fail_body(struct smtp_session *s, uint8_t status)
 {
     bool checking = s->wait == SMTP_WAIT_FROM;
 
-    smtp_message_fail(&s->message, status);
+    body_fail(&s->message.body, status);
     smtp_session_account(s);
     if (!checking)
         return;
@@ -425,14 +421,14 @@ static void on_credit(struct store_peer *p, const struct ipc_body_credit *m)
 {
     struct smtp_session *s = session_of(p);
 
-    if (m->body != s->message.body)
+    if (m->body != s->message.body.number)
         return; /* of an earlier message */
     if (m->status != IPC_OK)
         smtp_session_drop_body(s, m->status); /* the store keeps its name until it is told */
     else
-        s->message.credit += m->bytes;
+        s->message.body.credit += m->bytes;
     if (s->wait != SMTP_WAIT_COMMIT)
-        smtp_message_flush(&s->message, &s->edge.peer, false);
+        body_flush(&s->message.body, &s->edge.peer, false);
     if (s->wait == SMTP_WAIT_CREDIT)
         smtp_session_end_of_data(s);
     smtp_session_account(s);
@@ -445,7 +441,7 @@ static void on_lost(struct store_peer *p)
 
     s->edge.presented = false;
     login_store_lost(&s->login);
-    if (s->message.body && !s->commit_sent) {
+    if (s->message.body.number && !s->commit_sent) {
         fail_body(s, IPC_TRY_LATER); /* its chunks died with the store */
         if (s->wait == SMTP_WAIT_CREDIT || s->wait == SMTP_WAIT_COMMIT)
             refuse_message(s, IPC_TRY_LATER);
@@ -542,23 +538,23 @@ static void event_data(struct smtp_session *s)
         transaction_done(s);
         return;
     }
-    smtp_message_begin(&s->message, ++s->last_body);
+    body_begin(&s->message.body, ++s->last_body);
     if (smtp_session_submits(s))
         s->submission = submission_new(s);
     if (!s->edge.presented) /* the store is away: its replacement won't know this body in time */
-        smtp_message_fail(&s->message, IPC_TRY_LATER);
+        body_fail(&s->message.body, IPC_TRY_LATER);
     smtp_session_reply(s, NULL);
 }
 
 static void event_body(struct smtp_session *s, struct span bytes)
 {
-    if (s->submission && !s->message.failed)
+    if (s->submission && !s->message.body.failed)
         submission_add(s, bytes);
     else
-        smtp_message_add(&s->message, bytes);
-    smtp_message_flush(&s->message, &s->edge.peer, false);
+        body_add(&s->message.body, bytes);
+    body_flush(&s->message.body, &s->edge.peer, false);
     smtp_session_account(s);
-    if (!s->message.failed && s->shared->pool_bytes > s->edge.conf->conf.header_pool_bytes)
+    if (!s->message.body.failed && s->shared->pool_bytes > s->edge.conf->conf.header_pool_bytes)
         smtp_session_drop_body(s, IPC_TRY_LATER);
 }
 

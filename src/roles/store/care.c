@@ -66,6 +66,7 @@ void server_status(struct server *sv, server_put_status *put, void *context)
         {"sessions", sv->sessions.total},
         {"sessions_smtp", sv->sessions.service[IPC_SERVICE_SMTP]},
         {"sessions_pop3", sv->sessions.service[IPC_SERVICE_POP3] + sv->sessions.service[IPC_SERVICE_POP3S]},
+        {"sessions_imap", sv->sessions.service[IPC_SERVICE_IMAP] + sv->sessions.service[IPC_SERVICE_IMAPS]},
         {"sessions_submission", sv->sessions.service[IPC_SERVICE_SUBMISSION] +
                                     sv->sessions.service[IPC_SERVICE_SUBMISSIONS] +
                                     sv->sessions.service[IPC_SERVICE_SUBMISSION_LOCAL]},

@@ -263,8 +263,16 @@ void login_right(struct server *sv, struct login *l, const char *credential, str
 
 uint32_t login_protocol(uint8_t service)
 {
-    bool pop3 = service == IPC_SERVICE_POP3 || service == IPC_SERVICE_POP3S;
-    return pop3 ? IPC_PROTOCOL_POP3 : IPC_PROTOCOL_SUBMISSION;
+    switch (service) {
+    case IPC_SERVICE_POP3:
+    case IPC_SERVICE_POP3S:
+        return IPC_PROTOCOL_POP3;
+    case IPC_SERVICE_IMAP:
+    case IPC_SERVICE_IMAPS:
+        return IPC_PROTOCOL_IMAP;
+    default:
+        return IPC_PROTOCOL_SUBMISSION;
+    }
 }
 
 static enum login_app grant_verdict(const struct login *l, const struct store_grant *g)

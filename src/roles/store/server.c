@@ -67,6 +67,7 @@ static const unsigned services[IPC_ROLE_COUNT] = {
                             IPC_SERVICE_BIT(IPC_SERVICE_SUBMISSIONS) |
                             IPC_SERVICE_BIT(IPC_SERVICE_SUBMISSION_LOCAL),
     [IPC_ROLE_POP3] = IPC_SERVICE_BIT(IPC_SERVICE_POP3) | IPC_SERVICE_BIT(IPC_SERVICE_POP3S),
+    [IPC_ROLE_IMAP] = IPC_SERVICE_BIT(IPC_SERVICE_IMAP) | IPC_SERVICE_BIT(IPC_SERVICE_IMAPS),
 };
 
 bool server_serves(enum ipc_role role, uint8_t service)
@@ -346,6 +347,7 @@ void server_configure(struct server *sv, const struct conf *conf)
     for (unsigned service = 1; service < IPC_SERVICE_COUNT; service++)
         limits.service[service] = conf->max_connections;
     limits.service[IPC_SERVICE_POP3] = conf->pop3_max_sessions; /* with and without TLS */
+    limits.service[IPC_SERVICE_IMAP] = conf->imap_max_sessions;
     sessions_set_limits(&sv->sessions, &limits);
     throttle_set_limits(&sv->throttle,
                         &(struct throttle_limits){.account_failures = conf->auth_account_failures,

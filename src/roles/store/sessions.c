@@ -93,10 +93,15 @@ static bool source_over_limit(const struct sessions *s, const struct ip_addr *ad
 
 static bool service_over_limit(const struct sessions *s, uint8_t service)
 {
-    if (service != IPC_SERVICE_POP3 && service != IPC_SERVICE_POP3S)
-        return s->service[service] >= s->limits.service[service];
-    return s->service[IPC_SERVICE_POP3] + s->service[IPC_SERVICE_POP3S] >=
-           s->limits.service[IPC_SERVICE_POP3];
+    uint64_t count = s->service[service];
+    if (service == IPC_SERVICE_POP3 || service == IPC_SERVICE_POP3S) {
+        service = IPC_SERVICE_POP3;
+        count = s->service[IPC_SERVICE_POP3] + s->service[IPC_SERVICE_POP3S];
+    } else if (service == IPC_SERVICE_IMAP || service == IPC_SERVICE_IMAPS) {
+        service = IPC_SERVICE_IMAP;
+        count = s->service[IPC_SERVICE_IMAP] + s->service[IPC_SERVICE_IMAPS];
+    }
+    return count >= s->limits.service[service];
 }
 
 static bool over_limit(const struct sessions *s, const struct ip_addr *address, uint8_t service)

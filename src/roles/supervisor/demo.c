@@ -20,8 +20,10 @@
 enum {
     SMTP_PORT = 25,
     POP3_PORT = 110,
+    IMAP_PORT = 143,
     SUBMISSIONS_PORT = 465,
     SUBMISSION_PORT = 587,
+    IMAPS_PORT = 993,
     POP3S_PORT = 995,
     DIR_MAX = 200
 };
@@ -49,7 +51,9 @@ static void write_listeners(const struct demo *d, FILE *f)
                      {"listen.submission", SUBMISSION_PORT},
                      {"listen.submissions", SUBMISSIONS_PORT},
                      {"listen.pop3", POP3_PORT},
-                     {"listen.pop3s", POP3S_PORT}};
+                     {"listen.pop3s", POP3S_PORT},
+                     {"listen.imap", IMAP_PORT},
+                     {"listen.imaps", IMAPS_PORT}};
     for (size_t n = 0; n < sizeof listeners / sizeof *listeners; n++)
         fprintf(f, "%s = 127.0.0.1:%u\n", listeners[n].key, d->port_base + listeners[n].port);
     fprintf(f,
@@ -83,7 +87,8 @@ static int write_config(const struct demo *d)
                "submission.messages_per_hour = 0\n"
                "submission.recipients_per_day = 0\n"
                "max_connections_per_source = 5000\n"
-               "pop3_max_sessions = 5000\n");
+               "pop3_max_sessions = 5000\n"
+               "imap_max_sessions = 5000\n");
     if (fclose(f) != 0)
         return BRANT_EIO;
     return BRANT_OK;
@@ -115,9 +120,10 @@ static void announce_services(const struct demo *d)
            "Services on 127.0.0.1 (the certificate is self-signed):\n"
            "  %5u  SMTP, as from other servers\n"
            "  %5u  submission (STARTTLS)      %5u  submission (TLS)\n"
+           "  %5u  IMAP (STARTTLS)            %5u  IMAP (TLS)\n"
            "  %5u  POP3 (STLS)                %5u  POP3 (TLS)\n\n",
-           d->dir, d->dir, p + SMTP_PORT, p + SUBMISSION_PORT, p + SUBMISSIONS_PORT, p + POP3_PORT,
-           p + POP3S_PORT);
+           d->dir, d->dir, p + SMTP_PORT, p + SUBMISSION_PORT, p + SUBMISSIONS_PORT, p + IMAP_PORT,
+           p + IMAPS_PORT, p + POP3_PORT, p + POP3S_PORT);
 }
 
 static void announce(const struct demo *d)
@@ -131,13 +137,15 @@ static void announce(const struct demo *d)
            "or, with swaks:\n"
            "  swaks --server 127.0.0.1:%u -tls -a PLAIN -au bob@" DEMO_DOMAIN " -ap " DEMO_PASSWORD
            " --from bob@" DEMO_DOMAIN " --to alice@" DEMO_DOMAIN "\n\n"
-           "Read it:\n"
+           "Read it, by IMAP or by POP3:\n"
+           "  curl -sk 'imaps://127.0.0.1:%u/INBOX;MAILINDEX=1' -u alice@" DEMO_DOMAIN ":" DEMO_PASSWORD "\n"
            "  curl -sk pop3s://127.0.0.1:%u/1 -u alice@" DEMO_DOMAIN ":" DEMO_PASSWORD "\n\n"
            "Look around:\n"
            "  %s/brant --dir %s status\n"
            "  %s/brant --dir %s account list\n\n"
            "Ctrl-C stops it.\n",
-           d->port_base + SUBMISSIONS_PORT, d->port_base + SUBMISSION_PORT, d->port_base + POP3S_PORT,
+           d->port_base + SUBMISSIONS_PORT, d->port_base + SUBMISSION_PORT, d->port_base + IMAPS_PORT,
+           d->port_base + POP3S_PORT,
            d->sup->bin_dir, d->dir, d->sup->bin_dir, d->dir);
     printf("ready\n");
     fflush(stdout);

@@ -10,7 +10,7 @@
 #include "os/spawn.h"
 
 enum {
-    SUP_INSTANCES_MAX = 96,  /* the store, the signer, and what conf/keys.h allows of the others */
+    SUP_INSTANCES_MAX = 128, /* the store, the signer, and what conf/keys.h allows of the others */
     SUP_LISTENERS_MAX = 200, /* what conf/keys.h allows, twice: a reload opens before it closes */
     SUP_CLIENTS_MAX = 16,
     SUP_QUEUE_MAX = 256, /* packets waiting for one role */

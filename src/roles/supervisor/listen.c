@@ -23,6 +23,8 @@ static const struct source {
     {IPC_SERVICE_SMTP, offsetof(struct conf, listen_smtp), false, false},
     {IPC_SERVICE_POP3, offsetof(struct conf, listen_pop3), false, false},
     {IPC_SERVICE_POP3S, offsetof(struct conf, listen_pop3s), false, false},
+    {IPC_SERVICE_IMAP, offsetof(struct conf, listen_imap), false, false},
+    {IPC_SERVICE_IMAPS, offsetof(struct conf, listen_imaps), false, false},
     {IPC_SERVICE_SUBMISSION, offsetof(struct conf, listen_submission), false, false},
     {IPC_SERVICE_SUBMISSIONS, offsetof(struct conf, listen_submissions), false, false},
     {IPC_SERVICE_LMTP, offsetof(struct conf, listen_lmtp), false, false},

@@ -34,6 +34,7 @@ const struct sup_kind sup_kinds[] = {
     { "brant-smtp",   "smtp-mx",         IPC_ROLE_SMTP,        BIT(SMTP) | BIT(LMTP) | BIT(LMTP_LOCAL) },
     { "brant-smtp",   "smtp-submission", IPC_ROLE_SUBMISSION,  BIT(SUBMISSION) | BIT(SUBMISSIONS) | BIT(SUBMISSION_LOCAL) },
     { "brant-pop3",   "pop3",            IPC_ROLE_POP3,        BIT(POP3) | BIT(POP3S) },
+    { "brant-imap",   "imap",            IPC_ROLE_IMAP,        BIT(IMAP) | BIT(IMAPS) },
 };
 #undef BIT
 /* clang-format on */
@@ -50,6 +51,8 @@ static uint64_t instances_wanted(const struct conf *conf, const struct sup_kind 
         return conf->instances_submission;
     case IPC_ROLE_POP3:
         return conf->instances_pop3;
+    case IPC_ROLE_IMAP:
+        return conf->instances_imap;
     default:
         return 1;
     }
