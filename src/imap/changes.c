@@ -13,8 +13,7 @@ bool imap_sync_due(const struct imap_server *s)
 
     if (s->phase != SELECTED || s->sync.no)
         return false;
-    return s->sync.begun || s->sync.wanted || box->keywords_due || box->look ||
-           box->noticed > box->modseq ||
+    return s->sync.begun || s->sync.wanted || box->keywords_due || box->look || box->noticed > box->modseq ||
            (s->sync.expunges && box->vanished_modseq < box->modseq);
 }
 

@@ -431,8 +431,8 @@ int imap_server_appended(struct imap_server *s, uint32_t uidvalidity, const stru
 
 /* ---- news ---- */
 
-/* The selected mailbox has changed; up to this MODSEQ, or UINT64_MAX: it may have, or may be gone, CHANGES will
- * tell. Any time. Then call imap_server_next. */
+/* The selected mailbox has changed; up to this MODSEQ, or UINT64_MAX: it may have, or may be gone, CHANGES
+ * will tell. Any time. Then call imap_server_next. */
 void imap_server_notice(struct imap_server *s, uint64_t modseq);
 /* The mailbox's keywords, whenever there are more than it was told of, and before an entry has them. Copied.
  */

@@ -185,7 +185,7 @@ struct imap_selected {
     uint64_t modseq;          /* told up to here: arrivals and flags */
     uint64_t vanished_modseq; /* … and expunges */
     uint64_t noticed;
-    bool look; /* something may have happened; CHANGES will tell */
+    bool look;                     /* something may have happened; CHANGES will tell */
     uint64_t own[OWN_MODSEQS_MAX]; /* of changes this session made and has told itself */
     size_t own_count;
 };

@@ -81,7 +81,7 @@ def test_a_start_with_a_bad_key_says_why(tmp_path):
     def start(chain, key):
         config.write_text(f"hostname = mx.brant.test\ndata_dir = {tmp_path}/store\nkeys_dir = {tmp_path}/keys\n"
                           f"run_dir = {tmp_path}\nlog_file = {tmp_path}/log\nlisten.smtp = 127.0.0.1:{base + 25}\n"
-                          f"listen.pop3 = none\ntls.certificate = {chain} {key}\n")
+                          f"listen.pop3 = none\nlisten.imap = none\ntls.certificate = {chain} {key}\n")
         (tmp_path / "log").write_text("")
         done = subprocess.run([BRANT, "serve", "-c", str(config)], capture_output=True, text=True, timeout=30)
         return done.returncode, done.stderr, (tmp_path / "log").read_text()

@@ -15,10 +15,10 @@
 enum { BODY_PIECE_MAX = IPC_CHUNK_MAX / 2 };
 
 struct body {
-    uint64_t number; /* in this session; 0: none is under way */
-    uint64_t bytes;  /* so far */
-    struct buf chunk; /* received, not yet sent */
-    uint64_t credit;  /* bytes the store will still take */
+    uint64_t number;            /* in this session; 0: none is under way */
+    uint64_t bytes;             /* so far */
+    struct buf chunk;           /* received, not yet sent */
+    uint64_t credit;            /* bytes the store will still take */
     struct mime_parser *parser; /* NULL before the first byte, and once given up */
     uint8_t failed;             /* enum ipc_status: why it can't be committed; IPC_OK: it can */
 };

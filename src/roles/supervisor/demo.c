@@ -145,8 +145,7 @@ static void announce(const struct demo *d)
            "  %s/brant --dir %s account list\n\n"
            "Ctrl-C stops it.\n",
            d->port_base + SUBMISSIONS_PORT, d->port_base + SUBMISSION_PORT, d->port_base + IMAPS_PORT,
-           d->port_base + POP3S_PORT,
-           d->sup->bin_dir, d->dir, d->sup->bin_dir, d->dir);
+           d->port_base + POP3S_PORT, d->sup->bin_dir, d->dir, d->sup->bin_dir, d->dir);
     printf("ready\n");
     fflush(stdout);
 }
