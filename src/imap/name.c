@@ -4,6 +4,7 @@
 #include "base/codec.h"
 #include "base/err.h"
 #include "imap/put.h"
+#include "mime/normal.h"
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
 
@@ -196,8 +197,10 @@ static void inbox_rule(struct buf *name)
 
 static int parse(struct span said, bool utf8, bool fresh, struct buf *out)
 {
+    _cleanup_buf_ struct buf composed = {0};
     int err;
 
+    buf_init(&composed, IMAP_NAME_BYTES_MAX);
     buf_reset(out);
     if (said.len > 4 * IMAP_NAME_BYTES_MAX)
         return BRANT_ELIMIT;
@@ -209,9 +212,12 @@ static int parse(struct span said, bool utf8, bool fresh, struct buf *out)
     if (!err && fresh &&
         (span_find_byte(buf_span(out), '%') != SPAN_NPOS || span_find_byte(buf_span(out), '*') != SPAN_NPOS))
         err = BRANT_ESYNTAX;
-    if (err)
-        buf_reset(out);
-    else
+    if (!err)
+        err = mime_nfc(buf_span(out), &composed);
+    buf_reset(out);
+    if (!err)
+        err = buf_append(out, buf_span(&composed));
+    if (!err)
         inbox_rule(out);
     return err;
 }

@@ -1,5 +1,6 @@
 /* Mailbox names. Inside they are UTF-8 with "/" between the levels; clients say them in modified UTF-7
- * (RFC 3501 5.1.3), or in UTF-8 once they have enabled that (RFC 6855, RFC 9051 5.1).
+ * (RFC 3501 5.1.3), or in UTF-8 once they have enabled that (RFC 6855, RFC 9051 5.1). They are kept in NFC
+ * (RFC 5198 2), whichever spelling the client has, so that one name is one mailbox; LIST tells the kept one.
  *
  * A name never becomes a path: it is looked up, so "..", "%2e" and the like are names as good as any. */
 #ifndef IMAP_NAME_H
@@ -22,7 +23,7 @@ int imap_utf7_to_utf8(struct span in, struct buf *out);
 /* The other way, of valid UTF-8 (BRANT_ESYNTAX). Control characters are written in base64. BRANT_ELIMIT. */
 int imap_utf8_to_utf7(struct span in, struct buf *out);
 
-/* The name as the client said it, in UTF-8 and checked: 1 to IMAP_NAME_BYTES_MAX bytes, at most
+/* The name as the client said it, in UTF-8, checked and in NFC: 1 to IMAP_NAME_BYTES_MAX bytes, at most
  * IMAP_NAME_LEVELS_MAX levels, none of them empty, no control characters. INBOX in any case, alone or as the
  * first level, becomes "INBOX" (RFC 3501 5.1). BRANT_ESYNTAX, BRANT_ELIMIT; out is empty then. */
 int imap_name_parse(struct span said, bool utf8, struct buf *out);

@@ -1,9 +1,9 @@
 #include "imap/pattern.h"
 
 #include "base/ascii.h"
-#include "base/codec.h"
 #include "base/err.h"
 #include "imap/name.h"
+#include "mime/normal.h"
 
 enum { WORDS_MAX = IMAP_PATTERN_BYTES_MAX / 64 + 1 };
 
@@ -12,21 +12,22 @@ static void bit_set(uint64_t *set, size_t i)
     set[i / 64] |= (uint64_t)1 << i % 64;
 }
 
-/* In UTF-8, wildcards in a row made one; INBOX as the names have it. */
+/* In UTF-8 and NFC, wildcards in a row made one; INBOX as the names have it. */
 static int prepare(struct span reference, struct span said, bool utf8, struct buf *out)
 {
-    _cleanup_buf_ struct buf text = {0}, whole = {0};
+    _cleanup_buf_ struct buf text = {0}, whole = {0}, plain = {0};
     int err;
 
+    buf_init(&plain, 4 * IMAP_PATTERN_BYTES_MAX);
     buf_init(&whole, 4 * IMAP_PATTERN_BYTES_MAX);
     buf_init(&text, 4 * IMAP_PATTERN_BYTES_MAX);
     if (buf_append(&whole, reference) != BRANT_OK || buf_append(&whole, said) != BRANT_OK)
         return BRANT_ELIMIT;
-    err = utf8 ? buf_append(&text, buf_span(&whole)) : imap_utf7_to_utf8(buf_span(&whole), &text);
+    err = utf8 ? buf_append(&plain, buf_span(&whole)) : imap_utf7_to_utf8(buf_span(&whole), &plain);
+    if (!err)
+        err = mime_nfc(buf_span(&plain), &text);
     if (err)
         return err;
-    if (!codec_utf8_valid(buf_span(&text)))
-        return BRANT_ESYNTAX;
     for (size_t i = 0; i < text.len; i++) {
         uint8_t c = text.data[i];
 

@@ -95,8 +95,14 @@ static void test_names(void **state)
     check_name("a%", false, true, NULL);
     check_name("*", false, true, NULL);
     check_name("..", false, true, "..");
-    check_name("&AAA-", false, false, NULL); /* NUL */
-    check_name("&ICg-", false, false, NULL); /* a line separator */
+    /* Composed or not, said in UTF-7 or UTF-8: the same mailbox. */
+    check_name("Entw\xc3\xbcrfe", true, true, "Entw\xc3\xbcrfe");
+    check_name("Entwu\xcc\x88rfe", true, true, "Entw\xc3\xbcrfe");
+    check_name("Entwu&Awg-rfe", false, true, "Entw\xc3\xbcrfe");
+    check_name("inbox/u\xcc\x88", true, false, "INBOX/\xc3\xbc");
+    check_name("a/\xcc\xb8", true, false, "a/\xcc\xb8"); /* nothing is composed with a delimiter */
+    check_name("&AAA-", false, false, NULL);             /* NUL */
+    check_name("&ICg-", false, false, NULL);             /* a line separator */
     check_name("\x7f", true, false, NULL);
     check_name("1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2", false, false,
                "1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2");
@@ -162,6 +168,7 @@ static void test_patterns(void **state)
     assert_false(matches("A", "a"));
     assert_true(matches("&ZeVnLIqe-%", "\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e!"));
     assert_false(matches("&ZeVnLIq-", "\xe6\x97\xa5"));
+    assert_true(matches("%u&Awg-r*", "Entw\xc3\xbcrfe")); /* as it would be in a name */
     arena_init(&a, 1 << 20);
     assert_int_equal(imap_pattern_compile(SPAN_LIT("a/"), SPAN_LIT("%"), true, &a, &p), BRANT_OK);
     assert_true(imap_pattern_match(&p, SPAN_LIT("a/b")));
