@@ -36,7 +36,8 @@ static int flush_boxes(struct applier *ap)
         struct box_delta *b = &ap->boxes[ap->used[i]];
 
         TRY(index_exec(ap->ix, INDEX_BOX_ADD, INDEX_N(b->mailbox), INDEX_N(b->account), INDEX_N(b->uidnext),
-                       INDEX_N(b->modseq), INDEX_N(b->rec_seq), INDEX_N(b->messages), INDEX_N(b->bytes)));
+                       INDEX_N(b->modseq), INDEX_N(b->rec_seq), INDEX_N(b->messages), INDEX_N(b->bytes),
+                       INDEX_N(b->unseen), INDEX_N(b->deleted)));
         *b = (struct box_delta){0};
     }
     ap->used_count = 0;
@@ -138,29 +139,36 @@ static int message_unused(struct applier *ap, uint64_t id)
     return rc == BRANT_ENOTFOUND ? message_set_dead(ap, id, true) : rc;
 }
 
+static void count(struct box_delta *b, int64_t one, uint64_t size, uint64_t flags)
+{
+    b->messages += one;
+    b->bytes += one * (int64_t)size;
+    b->unseen += flags & STORE_FLAG_SEEN ? 0 : one;
+    b->deleted += flags & STORE_FLAG_DELETED ? one : 0;
+}
+
 static int entry_write(struct applier *ap, enum index_statement s, const struct record_entry *e,
-                       uint64_t message)
+                       uint64_t message, uint64_t saved_ms)
 {
     return index_exec(ap->ix, s, INDEX_N(e->mailbox), INDEX_N(e->uid), INDEX_N(message), INDEX_N(e->variant),
                       INDEX_N(e->size), INDEX_N(e->flags), INDEX_N(e->modseq), INDEX_N(e->time_ms),
-                      INDEX_N(ap->seq));
+                      INDEX_N(ap->seq), INDEX_N(saved_ms));
 }
 
 /* An entry of a new delivery: no row of that UID can exist. BRANT_ECORRUPT if one does. */
-static int entry_deliver(struct applier *ap, const struct record_entry *e)
+static int entry_deliver(struct applier *ap, const struct record_entry *e, uint64_t saved_ms)
 {
     struct box_delta *b;
 
-    TRY(entry_write(ap, INDEX_ENTRY_ADD, e, ap->seq));
+    TRY(entry_write(ap, INDEX_ENTRY_ADD, e, ap->seq, saved_ms));
     if (!index_changes(ap->ix))
         return BRANT_ECORRUPT;
     TRY(box(ap, e->mailbox, e->account, &b));
-    b->messages++;
-    b->bytes += (int64_t)e->size;
+    count(b, 1, e->size, e->flags);
     return BRANT_OK;
 }
 
-static int entry_put(struct applier *ap, const struct record_entry *e)
+static int entry_put(struct applier *ap, const struct record_entry *e, uint64_t saved_ms)
 {
     uint64_t message = e->message ? e->message : ap->seq;
     struct index_entry old;
@@ -169,12 +177,13 @@ static int entry_put(struct applier *ap, const struct record_entry *e)
 
     if (rc && rc != BRANT_ENOTFOUND)
         return rc;
-    TRY(entry_write(ap, INDEX_ENTRY_PUT, e, message));
+    TRY(entry_write(ap, INDEX_ENTRY_PUT, e, message, saved_ms));
+    TRY(box(ap, e->mailbox, e->account, &b));
+    if (!rc)
+        count(b, -1, old.size, old.flags);
+    count(b, 1, e->size, e->flags);
     if (!rc)
         return BRANT_OK;
-    TRY(box(ap, e->mailbox, e->account, &b));
-    b->messages++;
-    b->bytes += (int64_t)e->size;
     return message_set_dead(ap, message, false);
 }
 
@@ -188,8 +197,7 @@ static int entry_remove(struct applier *ap, uint64_t account, uint64_t mailbox, 
         return rc == BRANT_ENOTFOUND ? BRANT_OK : rc;
     TRY(index_exec(ap->ix, INDEX_ENTRY_DELETE, INDEX_N(mailbox), INDEX_N(uid)));
     TRY(box(ap, mailbox, account, &b));
-    b->messages--;
-    b->bytes -= (int64_t)old.size;
+    count(b, -1, old.size, old.flags);
     return message_unused(ap, old.message);
 }
 
@@ -320,7 +328,7 @@ static int apply_message(struct applier *ap, const struct record_message *m,
         return message_again(ap, m, place);
     TRY(message_write(ap, ap->seq, m, place, m->entries_count == 0 && m->queue_count == 0));
     for (size_t i = 0; i < m->entries_count; i++)
-        TRY(entry_deliver(ap, &m->entries[i]));
+        TRY(entry_deliver(ap, &m->entries[i], m->time_ms));
     for (size_t i = 0; i < m->queue_count; i++)
         TRY(queued_write(ap, m, &m->queue[i]));
     return apply_boxes(ap, m->boxes, m->boxes_count);
@@ -339,10 +347,19 @@ static int gone_put(struct applier *ap, const struct record_gone *g)
                       INDEX_N(ap->seq));
 }
 
-static int apply_change(struct applier *ap, const struct record_change *c)
+/* Version 1 does not say when entries came into their mailbox: a copy came then and there, of others it is
+ * not known. Never what the row says: this record alone has to be enough. */
+static uint64_t saved_ms(const struct record_change *c, uint16_t type, size_t i)
+{
+    if (c->saved_count)
+        return c->saved[i].time_ms;
+    return type == RECORD_COPY || type == RECORD_MOVE ? c->time_ms : 0;
+}
+
+static int apply_change(struct applier *ap, uint16_t type, const struct record_change *c)
 {
     for (size_t i = 0; i < c->entries_count; i++)
-        TRY(entry_put(ap, &c->entries[i]));
+        TRY(entry_put(ap, &c->entries[i], saved_ms(c, type, i)));
     for (size_t i = 0; i < c->gone_count; i++)
         TRY(gone_put(ap, &c->gone[i]));
     return apply_boxes(ap, c->boxes, c->boxes_count);
@@ -350,44 +367,88 @@ static int apply_change(struct applier *ap, const struct record_change *c)
 
 /* ---- Mailboxes, accounts, domains, aliases ------------------------------------------------------------- */
 
-static int mailbox_write(struct applier *ap, uint64_t id, uint64_t account, const struct record_mailbox *m)
+static int mailbox_write(struct applier *ap, uint64_t id, const struct record_mailbox_state *m)
 {
-    return index_exec(ap->ix, INDEX_MAILBOX_PUT, INDEX_N(id), INDEX_N(account), INDEX_B(m->name),
+    return index_exec(ap->ix, INDEX_MAILBOX_PUT, INDEX_N(id), INDEX_N(m->account), INDEX_B(m->name),
                       INDEX_N(m->uidvalidity), INDEX_N(m->uidnext), INDEX_N(m->modseq), INDEX_B(m->keywords),
-                      INDEX_N(ap->seq));
+                      INDEX_N(ap->seq), INDEX_N(m->uses), INDEX_N(m->gone_floor));
 }
 
 /* Nothing of a removed mailbox is kept, its tombstones included: the mailbox's own says it all. */
-static int mailbox_empty(struct applier *ap, uint64_t account, uint64_t id)
+static int mailbox_empty(struct applier *ap, uint64_t account, uint64_t id, uint32_t up_to)
 {
     TRY(flush_boxes(ap));
     for (;;) {
         uint32_t uid;
         int rc;
 
-        TRY(index_query(ap->ix, INDEX_ENTRY_LIST, INDEX_N(id), INDEX_N(0), INDEX_N(1)));
-        rc = index_row(ap->ix, INDEX_ENTRY_LIST);
+        TRY(index_query(ap->ix, INDEX_ENTRY_RANGE, INDEX_N(id), INDEX_N(0), INDEX_N(up_to), INDEX_N(1)));
+        rc = index_row(ap->ix, INDEX_ENTRY_RANGE);
         if (rc == BRANT_ENOTFOUND)
             break;
         if (rc)
             return rc;
-        uid = (uint32_t)index_number(ap->ix, INDEX_ENTRY_LIST, 1);
-        index_reset(ap->ix, INDEX_ENTRY_LIST);
+        uid = (uint32_t)index_number(ap->ix, INDEX_ENTRY_RANGE, 1);
+        index_reset(ap->ix, INDEX_ENTRY_RANGE);
         TRY(entry_remove(ap, account, id, uid));
     }
     TRY(flush_boxes(ap));
-    return index_exec(ap->ix, INDEX_GONE_WIPE, INDEX_N(id));
+    return index_exec(ap->ix, INDEX_GONE_WIPE, INDEX_N(id), INDEX_N(up_to));
 }
 
-static int apply_mailbox(struct applier *ap, const struct record_mailbox *m)
+static int apply_mailbox(struct applier *ap, const struct record_mailbox_state *m)
 {
     uint64_t id = m->id ? m->id : ap->seq;
 
-    TRY(flush_boxes(ap));
     if (m->state == RECORD_STATE_LIVE)
-        return mailbox_write(ap, id, m->account, m);
-    TRY(mailbox_empty(ap, m->account, id));
+        return mailbox_write(ap, id, m);
+    if (m->state == RECORD_STATE_REMOVING) {
+        TRY(mailbox_empty(ap, m->account, id, m->removed_to));
+        return index_exec(ap->ix, INDEX_MAILBOX_REMOVING, INDEX_N(id), INDEX_N(m->account),
+                          INDEX_N(m->uidnext), INDEX_N(m->modseq), INDEX_N(ap->seq), INDEX_N(m->removed_to));
+    }
+    TRY(mailbox_empty(ap, m->account, id, UINT32_MAX));
     return index_exec(ap->ix, INDEX_MAILBOX_REMOVED, INDEX_N(id), INDEX_N(m->account), INDEX_N(ap->seq));
+}
+
+/* The older layout. */
+static struct record_mailbox_state mailbox_state(const struct record_mailbox *m)
+{
+    return (struct record_mailbox_state){.id = m->id,
+                                         .account = m->account,
+                                         .state = m->state,
+                                         .name = m->name,
+                                         .uidvalidity = m->uidvalidity,
+                                         .uidnext = m->uidnext,
+                                         .modseq = m->modseq};
+}
+
+static int apply_old_mailbox(struct applier *ap, const struct record_mailbox *m)
+{
+    struct record_mailbox_state now = mailbox_state(m);
+
+    TRY(flush_boxes(ap));
+    return apply_mailbox(ap, &now);
+}
+
+static int apply_mailboxes(struct applier *ap, const struct record_mailboxes *m)
+{
+    TRY(flush_boxes(ap));
+    for (size_t i = 0; i < m->mailboxes_count; i++)
+        TRY(apply_mailbox(ap, &m->mailboxes[i]));
+    return BRANT_OK;
+}
+
+static int apply_subscriptions(struct applier *ap, const struct record_subscriptions *s)
+{
+    for (size_t i = 0; i < s->names_count; i++) {
+        const struct record_subscription *sub = &s->names[i];
+
+        TRY(index_exec(ap->ix, INDEX_SUBSCRIPTION_PUT, INDEX_N(sub->id ? sub->id : ap->seq),
+                       INDEX_N(sub->account), INDEX_N(sub->state),
+                       INDEX_B(sub->state == RECORD_STATE_LIVE ? sub->name : SPAN_NONE), INDEX_N(ap->seq)));
+    }
+    return BRANT_OK;
 }
 
 static int account_empty(struct applier *ap, uint64_t id)
@@ -402,7 +463,7 @@ static int account_empty(struct applier *ap, uint64_t id)
             return rc == BRANT_ENOTFOUND ? BRANT_OK : rc;
         mailbox = index_number(ap->ix, INDEX_MAILBOX_OF_ACCOUNT, 0);
         index_reset(ap->ix, INDEX_MAILBOX_OF_ACCOUNT);
-        TRY(mailbox_empty(ap, id, mailbox));
+        TRY(mailbox_empty(ap, id, mailbox, UINT32_MAX));
         TRY(index_exec(ap->ix, INDEX_MAILBOX_DELETE, INDEX_N(mailbox)));
     }
 }
@@ -422,6 +483,7 @@ static int apply_account(struct applier *ap, const struct record_account *a)
     TRY(index_exec(ap->ix, INDEX_GRANT_WIPE, INDEX_N(id)));
     if (a->state == RECORD_STATE_REMOVED) {
         TRY(account_empty(ap, id));
+        TRY(index_exec(ap->ix, INDEX_SUBSCRIPTION_WIPE, INDEX_N(id)));
         return index_exec(ap->ix, INDEX_ACCOUNT_PUT, INDEX_N(id), INDEX_N(a->state), INDEX_B(SPAN_NONE),
                           INDEX_N(0), INDEX_N(0), INDEX_N(0), INDEX_N(0), INDEX_B(SPAN_NONE),
                           INDEX_B(SPAN_NONE), INDEX_N(0), INDEX_B(SPAN_NONE), INDEX_B(SPAN_NONE),
@@ -434,8 +496,12 @@ static int apply_account(struct applier *ap, const struct record_account *a)
                    INDEX_N(ap->seq)));
     for (size_t i = 0; i < a->grants_count; i++)
         TRY(grant_write(ap, id, &a->grants[i]));
-    for (size_t i = 0; i < a->mailboxes_count; i++)
-        TRY(mailbox_write(ap, a->mailboxes[i].id ? a->mailboxes[i].id : ap->seq, id, &a->mailboxes[i]));
+    for (size_t i = 0; i < a->mailboxes_count; i++) {
+        struct record_mailbox_state m = mailbox_state(&a->mailboxes[i]);
+
+        m.account = id;
+        TRY(mailbox_write(ap, m.id ? m.id : ap->seq, &m));
+    }
     return BRANT_OK;
 }
 
@@ -460,9 +526,9 @@ static int apply_aliases(struct applier *ap, const struct record_alias_set *set)
 
 static int apply_retire(struct applier *ap, const struct record_retire *r)
 {
-    static const enum index_statement drops[] = {INDEX_DROP_MESSAGE, INDEX_DROP_GONE,    INDEX_DROP_QUEUE,
-                                                 INDEX_DROP_MAILBOX, INDEX_DROP_ACCOUNT, INDEX_DROP_DOMAIN,
-                                                 INDEX_DROP_ALIAS,   INDEX_DROP_RETIRED};
+    static const enum index_statement drops[] = {
+        INDEX_DROP_MESSAGE, INDEX_DROP_GONE,   INDEX_DROP_QUEUE, INDEX_DROP_MAILBOX, INDEX_DROP_SUBSCRIPTION,
+        INDEX_DROP_ACCOUNT, INDEX_DROP_DOMAIN, INDEX_DROP_ALIAS, INDEX_DROP_RETIRED};
 
     for (size_t i = 0; i < sizeof drops / sizeof drops[0]; i++)
         TRY(index_exec(ap->ix, drops[i], INDEX_N(r->first_seq), INDEX_N(r->last_seq)));
@@ -492,7 +558,11 @@ int applier_record(struct applier *ap, uint64_t seq, uint16_t type, uint16_t ver
     case RECORD_MESSAGE:
         return apply_message(ap, &rec.message, place);
     case RECORD_MAILBOX:
-        return apply_mailbox(ap, &rec.mailbox);
+        return apply_old_mailbox(ap, &rec.mailbox);
+    case RECORD_MAILBOXES:
+        return apply_mailboxes(ap, &rec.mailboxes);
+    case RECORD_SUBSCRIPTIONS:
+        return apply_subscriptions(ap, &rec.subscriptions);
     case RECORD_ACCOUNT:
         return apply_account(ap, &rec.account);
     case RECORD_DOMAIN:
@@ -504,7 +574,7 @@ int applier_record(struct applier *ap, uint64_t seq, uint16_t type, uint16_t ver
     case RECORD_RETIRE:
         return apply_retire(ap, &rec.retire);
     default:
-        return apply_change(ap, &rec.change);
+        return apply_change(ap, type, &rec.change);
     }
 }
 

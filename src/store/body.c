@@ -119,3 +119,11 @@ void store_body_free(struct store_body *body)
     buf_done(&body->data);
     free(body);
 }
+
+void store_append_free(struct store_op *op)
+{
+    for (size_t i = 0; i < op->append.count; i++) {
+        store_body_free(op->append.messages[i].body);
+        op->append.messages[i].body = NULL;
+    }
+}

@@ -184,7 +184,9 @@ static int check_index(struct check *c)
 
         c->ret->entries += index_number(ix, INDEX_CHECK_BOXES, 3);
         if (index_number(ix, INDEX_CHECK_BOXES, 1) != index_number(ix, INDEX_CHECK_BOXES, 3) ||
-            index_number(ix, INDEX_CHECK_BOXES, 2) != index_number(ix, INDEX_CHECK_BOXES, 4))
+            index_number(ix, INDEX_CHECK_BOXES, 2) != index_number(ix, INDEX_CHECK_BOXES, 4) ||
+            index_number(ix, INDEX_CHECK_BOXES, 7) != index_number(ix, INDEX_CHECK_BOXES, 9) ||
+            index_number(ix, INDEX_CHECK_BOXES, 8) != index_number(ix, INDEX_CHECK_BOXES, 10))
             problem(c, "mailbox %llu: its counters are not those of its entries", (unsigned long long)id);
         if (index_number(ix, INDEX_CHECK_BOXES, 6) >= index_number(ix, INDEX_CHECK_BOXES, 5))
             problem(c, "mailbox %llu: a UID at or over UIDNEXT", (unsigned long long)id);

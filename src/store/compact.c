@@ -26,6 +26,7 @@ enum phase {
     PHASE_GONE,
     PHASE_QUEUE,
     PHASE_MAILBOX,
+    PHASE_SUBSCRIPTION,
     PHASE_ACCOUNT,
     PHASE_DOMAIN,
     PHASE_ALIAS,
@@ -479,6 +480,7 @@ static int chunk_objects(struct compactor *c)
         enum index_statement s;
         enum emit_kind kind;
     } of[] = {[PHASE_MAILBOX] = {INDEX_IN_MAILBOX, EMIT_MAILBOX},
+              [PHASE_SUBSCRIPTION] = {INDEX_IN_SUBSCRIPTION, EMIT_SUBSCRIPTION},
               [PHASE_ACCOUNT] = {INDEX_IN_ACCOUNT, EMIT_ACCOUNT},
               [PHASE_DOMAIN] = {INDEX_IN_DOMAIN, EMIT_DOMAIN},
               [PHASE_ALIAS] = {INDEX_IN_ALIAS, EMIT_ALIAS}};
@@ -532,6 +534,7 @@ static int chunk(struct compactor *c, int64_t now_ms)
     case PHASE_QUEUE:
         return chunk_queue(c);
     case PHASE_MAILBOX:
+    case PHASE_SUBSCRIPTION:
     case PHASE_ACCOUNT:
     case PHASE_DOMAIN:
     case PHASE_ALIAS:

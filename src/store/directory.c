@@ -34,13 +34,7 @@ void dir_init(struct directory *d, const struct store_config *config, struct map
 static void account_free(struct directory *d, struct dir_account *a)
 {
     dir_grants_drop(d, a);
-    while (a->boxes) {
-        struct dir_mailbox *box = a->boxes;
-
-        a->boxes = box->next;
-        free(box->name);
-        free(box);
-    }
+    dir_mailboxes_drop(d, a);
     mem_wipe(&a->scram, sizeof a->scram);
     buf_done(&a->verifier);
     free(a);
@@ -410,34 +404,8 @@ void dir_account_detach(struct directory *d, struct dir_account *a)
 
 void dir_account_drop(struct directory *d, struct dir_account *a)
 {
-    for (struct dir_mailbox *box = a->boxes; box; box = box->next)
-        map_remove(&d->mailboxes, map_u64_key(&box->id));
     map_remove(&d->accounts, map_u64_key(&a->id));
     account_free(d, a);
-}
-
-struct dir_mailbox *dir_mailbox_put(struct directory *d, struct dir_account *a, uint64_t id,
-                                    const struct record_mailbox *rec)
-{
-    struct dir_mailbox *box = dir_mailbox(d, id);
-
-    if (!box) {
-        box = mem_zalloc(sizeof *box);
-        box->id = id;
-        box->account = a;
-        box->next = a->boxes;
-        a->boxes = box;
-        map_put(&d->mailboxes, map_u64_key(&id), box);
-    }
-    free(box->name);
-    box->name = mem_zalloc(rec->name.len + 1);
-    memcpy(box->name, rec->name.p, rec->name.len);
-    box->uidvalidity = rec->uidvalidity;
-    box->uidnext = rec->uidnext;
-    box->modseq = rec->modseq;
-    if (d->uidvalidity_last < rec->uidvalidity)
-        d->uidvalidity_last = rec->uidvalidity;
-    return box;
 }
 
 int dir_alias_put(struct directory *d, uint64_t id, struct span address, struct span target)
@@ -538,35 +506,6 @@ static int load_accounts(struct directory *d, struct index *ix)
     return rc == BRANT_ENOTFOUND ? BRANT_OK : rc;
 }
 
-static int load_mailboxes(struct directory *d, struct index *ix)
-{
-    enum index_statement s = INDEX_MAILBOX_LIST;
-    int rc = index_bind(ix, s, NULL, 0);
-
-    while (!rc && !(rc = index_row(ix, s))) {
-        struct dir_account *a = dir_account(d, index_number(ix, s, 1));
-        struct record_mailbox rec = {
-            .name = index_bytes(ix, s, 3),
-            .uidvalidity = (uint32_t)index_number(ix, s, 4),
-            .uidnext = (uint32_t)index_number(ix, s, 5),
-            .modseq = index_number(ix, s, 6),
-        };
-        struct dir_mailbox *box;
-
-        if (!a)
-            continue;
-        box = dir_mailbox_put(d, a, index_number(ix, s, 0), &rec);
-        box->last_seq = box->change_seq = index_number(ix, s, 8);
-        box->messages = index_number(ix, s, 9);
-        box->bytes = index_number(ix, s, 10);
-        a->messages += box->messages;
-        a->used_bytes += box->bytes;
-        if (a->last_seq < box->last_seq)
-            a->last_seq = box->last_seq;
-    }
-    return rc == BRANT_ENOTFOUND ? BRANT_OK : rc;
-}
-
 static int load_aliases(struct directory *d, struct index *ix)
 {
     enum index_statement s = INDEX_ALIAS_LIST;
@@ -591,7 +530,7 @@ int dir_load(struct directory *d, struct index *ix)
     if (!rc)
         rc = dir_load_grants(d, ix);
     if (!rc)
-        rc = load_mailboxes(d, ix);
+        rc = dir_load_mailboxes(d, ix);
     if (!rc)
         rc = load_aliases(d, ix);
     return rc;

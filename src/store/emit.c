@@ -37,14 +37,17 @@ static int emit_entries(struct store *st, struct emit *e)
     if (ops_box_ready(st, &e->op, box))
         return BRANT_ETRYLATER;
     rec.change.entries = arena_array(&st->writer_arena, e->count, sizeof *rec.change.entries);
+    rec.change.saved = arena_array(&st->writer_arena, e->count, sizeof *rec.change.saved);
     for (size_t i = 0; i < e->count; i++) {
         struct index_entry row;
         int rc = index_entry(st->writer_ix, box->id, e->uids[i], &row);
 
         if (rc && rc != BRANT_ENOTFOUND)
             return rc;
-        if (!rc && row.rec_seq >= e->segment_first && row.rec_seq <= e->segment_last)
+        if (!rc && row.rec_seq >= e->segment_first && row.rec_seq <= e->segment_last) {
+            rec.change.saved[rec.change.saved_count++].time_ms = row.saved_ms;
             rec.change.entries[rec.change.entries_count++] = ops_entry(box, &row);
+        }
     }
     return rec.change.entries_count ? append(st, RECORD_ENTRIES, &rec) : BRANT_OK;
 }
@@ -70,24 +73,67 @@ static int emit_mailboxes(struct store *st, struct emit *e)
 {
     for (size_t i = 0; i < e->count; i++) {
         const struct dir_mailbox *box = dir_mailbox(&st->dir, e->ids[i]);
-        union record rec = {.mailbox = {.id = e->ids[i], .account = e->accounts[i]}};
+        struct record_mailbox_state state = {
+            .id = e->ids[i], .account = e->accounts[i], .state = RECORD_STATE_REMOVED};
+        union record rec = {.mailboxes = {.mailboxes = &state, .mailboxes_count = 1}};
         int rc;
 
-        if (box) {
-            rec.mailbox.name = span_str(box->name);
-            rec.mailbox.uidvalidity = box->uidvalidity;
-            rec.mailbox.uidnext = box->uidnext;
-            rec.mailbox.modseq = box->modseq;
-        } else if (e->states[i] != RECORD_STATE_REMOVED || !dir_account(&st->dir, e->accounts[i])) {
+        if (box)
+            state = ops_mailbox_state(box);
+        else if (e->states[i] != RECORD_STATE_REMOVED || !dir_account(&st->dir, e->accounts[i]))
             continue; /* it went with its account */
-        } else {
-            rec.mailbox.state = RECORD_STATE_REMOVED;
-        }
-        rc = append(st, RECORD_MAILBOX, &rec);
+        rc = append(st, RECORD_MAILBOXES, &rec);
         if (rc)
             return rc;
     }
     return BRANT_OK;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* The living ones of an account among those asked for get their names. */
+static void subscriptions_of(const struct dir_account *a, const struct emit *e,
+                             struct record_subscription *names)
+{
+    for (size_t i = 0; i < a->sub_count; i++) {
+        const struct dir_subscription *sub = a->subs[i];
+        const uint64_t *at = bsearch(&sub->id, e->ids, e->count, sizeof *e->ids, compare_ids);
+
+        if (at) {
+            names[at - e->ids].state = RECORD_STATE_LIVE;
+            names[at - e->ids].name = span_str(sub->name);
+        }
+    }
+}
+
+static int emit_subscriptions(struct store *st, struct emit *e)
+{
+    struct record_subscription *names = arena_array(&st->writer_arena, e->count, sizeof *names);
+    union record rec = {.subscriptions = {.names = names}};
+
+    for (size_t i = 0; i < e->count; i++)
+        names[i] = (struct record_subscription){
+            .id = e->ids[i], .account = e->accounts[i], .state = RECORD_STATE_REMOVED};
+    for (size_t i = 0; i < e->count; i++) {
+        const struct dir_account *a = dir_account(&st->dir, e->accounts[i]);
+        bool looked = false;
+
+        for (size_t k = 0; k < i && !looked; k++)
+            looked = e->accounts[k] == e->accounts[i];
+        if (a && !looked)
+            subscriptions_of(a, e, names);
+    }
+    /* Those of an account that went have gone with it. */
+    for (size_t i = 0; i < e->count; i++) {
+        if (dir_account(&st->dir, names[i].account))
+            names[rec.subscriptions.names_count++] = names[i];
+    }
+    return rec.subscriptions.names_count ? append(st, RECORD_SUBSCRIPTIONS, &rec) : BRANT_OK;
 }
 
 static int emit_accounts(struct store *st, struct emit *e)
@@ -134,13 +180,6 @@ static int emit_domains(struct store *st, struct emit *e)
             return rc;
     }
     return BRANT_OK;
-}
-
-static int compare_ids(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-    return (x > y) - (x < y);
 }
 
 static int emit_aliases(struct store *st, struct emit *e)
@@ -195,6 +234,8 @@ static int emit(struct store *st, struct emit *e)
         return emit_queue(st, e);
     case EMIT_MAILBOX:
         return emit_mailboxes(st, e);
+    case EMIT_SUBSCRIPTION:
+        return emit_subscriptions(st, e);
     case EMIT_ACCOUNT:
         return emit_accounts(st, e);
     case EMIT_DOMAIN:

@@ -21,9 +21,11 @@ static const char schema[] =
     "CREATE INDEX message_file ON message(body_file) WHERE body_file IS NOT NULL;"
     "CREATE TABLE entry(mailbox INTEGER NOT NULL, uid INTEGER NOT NULL, message INTEGER NOT NULL,"
     " variant INTEGER NOT NULL, size INTEGER NOT NULL, flags INTEGER NOT NULL, modseq INTEGER NOT NULL,"
-    " time_ms INTEGER NOT NULL, rec_seq INTEGER NOT NULL, PRIMARY KEY(mailbox,uid)) WITHOUT ROWID;"
+    " time_ms INTEGER NOT NULL, rec_seq INTEGER NOT NULL, saved_ms INTEGER NOT NULL,"
+    " PRIMARY KEY(mailbox,uid)) WITHOUT ROWID;"
     "CREATE INDEX entry_message ON entry(message);"
     "CREATE INDEX entry_changed ON entry(rec_seq) WHERE rec_seq<>message;"
+    "CREATE INDEX entry_modseq ON entry(mailbox,modseq) WHERE rec_seq<>message;"
     "CREATE TABLE gone(mailbox INTEGER NOT NULL, uid INTEGER NOT NULL, modseq INTEGER NOT NULL,"
     " message INTEGER NOT NULL, account INTEGER NOT NULL, size INTEGER NOT NULL, time_ms INTEGER NOT NULL,"
     " rec_seq INTEGER NOT NULL, PRIMARY KEY(mailbox,uid)) WITHOUT ROWID;"
@@ -31,8 +33,13 @@ static const char schema[] =
     "CREATE TABLE mailbox(id INTEGER PRIMARY KEY, account INTEGER NOT NULL, state INTEGER NOT NULL DEFAULT 0,"
     " name TEXT, uidvalidity INTEGER NOT NULL DEFAULT 0, uidnext INTEGER NOT NULL DEFAULT 1,"
     " modseq INTEGER NOT NULL DEFAULT 0, keywords BLOB, def_seq INTEGER NOT NULL DEFAULT 0,"
-    " rec_seq INTEGER NOT NULL, messages INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0);"
+    " rec_seq INTEGER NOT NULL, messages INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,"
+    " unseen INTEGER NOT NULL DEFAULT 0, deleted INTEGER NOT NULL DEFAULT 0, uses INTEGER NOT NULL DEFAULT 0,"
+    " gone_floor INTEGER NOT NULL DEFAULT 0, removed_to INTEGER NOT NULL DEFAULT 0);"
     "CREATE INDEX mailbox_account ON mailbox(account);"
+    "CREATE TABLE subscription(id INTEGER PRIMARY KEY, account INTEGER NOT NULL, state INTEGER NOT NULL,"
+    " name TEXT, rec_seq INTEGER NOT NULL);"
+    "CREATE INDEX subscription_account ON subscription(account);"
     "CREATE TABLE account(id INTEGER PRIMARY KEY, state INTEGER NOT NULL, address TEXT, options INTEGER,"
     " quota_bytes INTEGER, inbox INTEGER, created_ms INTEGER, verifier BLOB, scram_salt BLOB,"
     " scram_iterations INTEGER, scram_stored_key BLOB, scram_server_key BLOB, rec_seq INTEGER NOT NULL);"
@@ -50,11 +57,14 @@ static const char schema[] =
     "CREATE TABLE segment(id INTEGER PRIMARY KEY, live_bytes INTEGER NOT NULL);"
     "CREATE TABLE retired(segment INTEGER PRIMARY KEY, first_seq INTEGER NOT NULL,"
     " last_seq INTEGER NOT NULL, rec_seq INTEGER NOT NULL);"
-    "PRAGMA user_version=2;";
+    "PRAGMA user_version=3;";
 
 #define MESSAGE_COLUMNS "id,rec_seq,segment,offset,length,body_kind,body_bytes,body_file,dead,time_ms,version"
 #define QUEUE_COLUMNS   "message,recipient,state,variant,size,account,created_ms,sender,address,rec_seq"
-#define ENTRY_COLUMNS   "mailbox,uid,message,variant,size,flags,modseq,time_ms,rec_seq"
+#define MAILBOX_COLUMNS                                                                                     \
+    "id,account,state,name,uidvalidity,uidnext,modseq,keywords,rec_seq,messages,bytes,unseen,deleted,uses," \
+    "gone_floor,removed_to"
+#define ENTRY_COLUMNS "mailbox,uid,message,variant,size,flags,modseq,time_ms,rec_seq,saved_ms"
 
 static const char *const sql[INDEX_STATEMENT_COUNT] = {
     [INDEX_BEGIN] = "BEGIN IMMEDIATE",
@@ -74,18 +84,23 @@ static const char *const sql[INDEX_STATEMENT_COUNT] = {
     [INDEX_MESSAGE_FILED] = "SELECT e.uid,m.id FROM message m CROSS JOIN entry e ON e.message=m.id"
                             " WHERE m.filed=?1 AND m.time_ms>=?2 AND e.mailbox=?3"
                             " ORDER BY m.id DESC,e.uid LIMIT 1",
-    [INDEX_ENTRY_ADD] = "INSERT OR IGNORE INTO entry(" ENTRY_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)",
-    [INDEX_ENTRY_PUT] = "INSERT OR REPLACE INTO entry(" ENTRY_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)",
+    [INDEX_ENTRY_ADD] =
+        "INSERT OR IGNORE INTO entry(" ENTRY_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
+    [INDEX_ENTRY_PUT] =
+        "INSERT OR REPLACE INTO entry(" ENTRY_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
     [INDEX_ENTRY_GET] = "SELECT " ENTRY_COLUMNS " FROM entry WHERE mailbox=?1 AND uid=?2",
     [INDEX_ENTRY_DELETE] = "DELETE FROM entry WHERE mailbox=?1 AND uid=?2",
     [INDEX_ENTRY_LIST] =
         "SELECT " ENTRY_COLUMNS " FROM entry WHERE mailbox=?1 AND uid>?2 ORDER BY uid LIMIT ?3",
+    [INDEX_ENTRY_RANGE] = "SELECT " ENTRY_COLUMNS
+                          " FROM entry WHERE mailbox=?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid LIMIT ?4",
     [INDEX_ENTRY_OF_MESSAGE] = "SELECT 1 FROM entry WHERE message=?1 LIMIT 1",
     [INDEX_ENTRY_ANY] = "SELECT " ENTRY_COLUMNS " FROM entry WHERE (mailbox,uid)>(?1,?2)"
                         " ORDER BY mailbox,uid LIMIT ?3",
     [INDEX_GONE_PUT] = "INSERT OR REPLACE INTO gone(mailbox,uid,modseq,message,account,size,time_ms,rec_seq)"
                        " VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
-    [INDEX_GONE_WIPE] = "DELETE FROM gone WHERE mailbox=?1",
+    [INDEX_GONE_NTH] = "SELECT uid FROM gone WHERE mailbox=?1 AND uid>?2 ORDER BY uid LIMIT 1 OFFSET ?3",
+    [INDEX_GONE_WIPE] = "DELETE FROM gone WHERE mailbox=?1 AND uid<=?2",
     [INDEX_QUEUE_PUT] = "INSERT OR REPLACE INTO queue(" QUEUE_COLUMNS ")"
                         " VALUES(?1,?2,?3,?4,?5,?6,?7,CAST(?8 AS TEXT),CAST(?9 AS TEXT),?10)",
     [INDEX_QUEUE_GET] = "SELECT " QUEUE_COLUMNS " FROM queue WHERE message=?1 AND recipient=?2",
@@ -94,25 +109,37 @@ static const char *const sql[INDEX_STATEMENT_COUNT] = {
                          " FROM queue WHERE (message,recipient)>(?1,?2) AND state<>0"
                          " ORDER BY message,recipient LIMIT ?3",
     [INDEX_QUEUE_COUNT] = "SELECT count(*) FROM queue WHERE state<>0",
-    [INDEX_BOX_ADD] =
-        "INSERT INTO mailbox(id,account,uidnext,modseq,rec_seq,messages,bytes) VALUES(?1,?2,?3,?4,?5,?6,?7)"
-        " ON CONFLICT(id) DO UPDATE SET uidnext=max(uidnext,excluded.uidnext),"
-        " modseq=max(modseq,excluded.modseq), rec_seq=max(rec_seq,excluded.rec_seq),"
-        " messages=messages+excluded.messages, bytes=bytes+excluded.bytes",
+    [INDEX_BOX_ADD] = "INSERT INTO mailbox(id,account,uidnext,modseq,rec_seq,messages,bytes,unseen,deleted)"
+                      " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)"
+                      " ON CONFLICT(id) DO UPDATE SET uidnext=max(uidnext,excluded.uidnext),"
+                      " modseq=max(modseq,excluded.modseq), rec_seq=max(rec_seq,excluded.rec_seq),"
+                      " messages=messages+excluded.messages, bytes=bytes+excluded.bytes,"
+                      " unseen=unseen+excluded.unseen, deleted=deleted+excluded.deleted",
     [INDEX_MAILBOX_PUT] =
-        "INSERT INTO mailbox(id,account,state,name,uidvalidity,uidnext,modseq,keywords,def_seq,rec_seq)"
-        " VALUES(?1,?2,0,CAST(?3 AS TEXT),?4,?5,?6,?7,?8,?8) ON CONFLICT(id) DO UPDATE SET"
+        "INSERT INTO mailbox(id,account,state,name,uidvalidity,uidnext,modseq,keywords,def_seq,rec_seq,uses,"
+        "gone_floor) VALUES(?1,?2,0,CAST(?3 AS TEXT),?4,?5,?6,?7,?8,?8,?9,?10) ON CONFLICT(id) DO UPDATE SET"
         " account=excluded.account, state=0, name=excluded.name, uidvalidity=excluded.uidvalidity,"
         " uidnext=max(uidnext,excluded.uidnext), modseq=max(modseq,excluded.modseq),"
-        " keywords=excluded.keywords, def_seq=excluded.def_seq, rec_seq=excluded.rec_seq",
+        " keywords=excluded.keywords, def_seq=excluded.def_seq, rec_seq=excluded.rec_seq,"
+        " uses=excluded.uses, gone_floor=max(gone_floor,excluded.gone_floor)",
     [INDEX_MAILBOX_REMOVED] = "INSERT OR REPLACE INTO mailbox(id,account,state,def_seq,rec_seq)"
                               " VALUES(?1,?2,2,?3,?3)",
-    [INDEX_MAILBOX_GET] = "SELECT id,account,state,name,uidvalidity,uidnext,modseq,keywords,rec_seq,"
-                          "messages,bytes FROM mailbox WHERE id=?1",
-    [INDEX_MAILBOX_LIST] = "SELECT id,account,state,name,uidvalidity,uidnext,modseq,keywords,rec_seq,"
-                           "messages,bytes FROM mailbox WHERE state=0",
+    [INDEX_MAILBOX_REMOVING] =
+        "INSERT INTO mailbox(id,account,state,uidnext,modseq,def_seq,rec_seq,removed_to)"
+        " VALUES(?1,?2,1,?3,?4,?5,?5,?6)"
+        " ON CONFLICT(id) DO UPDATE SET account=excluded.account, state=1, name=NULL, uidvalidity=0,"
+        " uidnext=max(uidnext,excluded.uidnext), modseq=max(modseq,excluded.modseq), keywords=NULL,"
+        " def_seq=excluded.def_seq, rec_seq=excluded.rec_seq, uses=0, gone_floor=0,"
+        " removed_to=max(removed_to,excluded.removed_to)",
+    [INDEX_MAILBOX_GET] = "SELECT " MAILBOX_COLUMNS " FROM mailbox WHERE id=?1",
+    [INDEX_MAILBOX_LIST] = "SELECT " MAILBOX_COLUMNS " FROM mailbox WHERE state<2 ORDER BY account,name",
     [INDEX_MAILBOX_OF_ACCOUNT] = "SELECT id FROM mailbox WHERE account=?1 ORDER BY id LIMIT 1",
     [INDEX_MAILBOX_DELETE] = "DELETE FROM mailbox WHERE id=?1",
+    [INDEX_SUBSCRIPTION_PUT] = "INSERT OR REPLACE INTO subscription(id,account,state,name,rec_seq)"
+                               " VALUES(?1,?2,?3,CAST(?4 AS TEXT),?5)",
+    [INDEX_SUBSCRIPTION_LIST] =
+        "SELECT id,account,name FROM subscription WHERE state=0 ORDER BY account,name,id",
+    [INDEX_SUBSCRIPTION_WIPE] = "DELETE FROM subscription WHERE account=?1",
     [INDEX_ACCOUNT_PUT] =
         "INSERT OR REPLACE INTO account(id,state,address,options,quota_bytes,inbox,created_ms,verifier,"
         "scram_salt,scram_iterations,scram_stored_key,scram_server_key,rec_seq)"
@@ -143,6 +170,7 @@ static const char *const sql[INDEX_STATEMENT_COUNT] = {
     [INDEX_DROP_GONE] = "DELETE FROM gone WHERE rec_seq BETWEEN ?1 AND ?2",
     [INDEX_DROP_QUEUE] = "DELETE FROM queue WHERE state=0 AND rec_seq BETWEEN ?1 AND ?2",
     [INDEX_DROP_MAILBOX] = "DELETE FROM mailbox WHERE state=2 AND rec_seq BETWEEN ?1 AND ?2",
+    [INDEX_DROP_SUBSCRIPTION] = "DELETE FROM subscription WHERE state=2 AND rec_seq BETWEEN ?1 AND ?2",
     [INDEX_DROP_ACCOUNT] = "DELETE FROM account WHERE state=2 AND rec_seq BETWEEN ?1 AND ?2",
     [INDEX_DROP_DOMAIN] = "DELETE FROM domain WHERE state=2 AND rec_seq BETWEEN ?1 AND ?2",
     [INDEX_DROP_ALIAS] = "DELETE FROM alias WHERE state=2 AND rec_seq BETWEEN ?1 AND ?2",
@@ -156,6 +184,7 @@ static const char *const sql[INDEX_STATEMENT_COUNT] = {
         "+400*(SELECT count(*) FROM message WHERE rec_seq BETWEEN ?1 AND ?2 AND rec_seq<>id AND dead=1"
         " AND NOT(id>?3 AND time_ms<?5))"
         "+120*(SELECT count(*) FROM mailbox WHERE rec_seq BETWEEN ?1 AND ?2 OR def_seq BETWEEN ?1 AND ?2)"
+        "+100*(SELECT count(*) FROM subscription WHERE rec_seq BETWEEN ?1 AND ?2)"
         "+250*(SELECT count(*) FROM account WHERE rec_seq BETWEEN ?1 AND ?2)"
         "+120*(SELECT count(*) FROM alias WHERE rec_seq BETWEEN ?1 AND ?2)"
         "+60*(SELECT count(*) FROM domain WHERE rec_seq BETWEEN ?1 AND ?2)",
@@ -175,6 +204,8 @@ static const char *const sql[INDEX_STATEMENT_COUNT] = {
                        " LIMIT ?6",
     [INDEX_IN_MAILBOX] = "SELECT id,state,account FROM mailbox WHERE id>?1 AND (def_seq BETWEEN ?2 AND ?3"
                          " OR rec_seq BETWEEN ?2 AND ?3) ORDER BY id LIMIT ?4",
+    [INDEX_IN_SUBSCRIPTION] = "SELECT id,state,account FROM subscription WHERE id>?1"
+                              " AND rec_seq BETWEEN ?2 AND ?3 ORDER BY id LIMIT ?4",
     [INDEX_IN_ACCOUNT] = "SELECT id,state,0 FROM account WHERE id>?1 AND rec_seq BETWEEN ?2 AND ?3"
                          " ORDER BY id LIMIT ?4",
     [INDEX_IN_DOMAIN] = "SELECT id,state,0 FROM domain WHERE id>?1 AND rec_seq BETWEEN ?2 AND ?3"
@@ -184,7 +215,8 @@ static const char *const sql[INDEX_STATEMENT_COUNT] = {
     [INDEX_CHECK_ENTRIES] = "SELECT e.mailbox,e.uid,e.message FROM entry e LEFT JOIN message m"
                             " ON m.id=e.message AND m.dead=0 WHERE m.id IS NULL LIMIT 100",
     [INDEX_CHECK_BOXES] = "SELECT m.id,m.messages,m.bytes,count(e.uid),ifnull(sum(e.size),0),m.uidnext,"
-                          "ifnull(max(e.uid),0) FROM mailbox m LEFT JOIN entry e ON e.mailbox=m.id"
+                          "ifnull(max(e.uid),0),m.unseen,m.deleted,ifnull(sum(e.flags&1=0),0),"
+                          "ifnull(sum(e.flags&8<>0),0) FROM mailbox m LEFT JOIN entry e ON e.mailbox=m.id"
                           " GROUP BY m.id",
     [INDEX_CHECK_QUEUE] = "SELECT q.message,q.recipient FROM queue q LEFT JOIN message m"
                           " ON m.id=q.message AND m.dead=0 WHERE q.state<>0 AND m.id IS NULL LIMIT 100",
@@ -467,6 +499,7 @@ void index_entry_row(struct index *ix, enum index_statement s, struct index_entr
         .modseq = index_number(ix, s, 6),
         .time_ms = index_number(ix, s, 7),
         .rec_seq = index_number(ix, s, 8),
+        .saved_ms = index_number(ix, s, 9),
     };
 }
 
@@ -557,6 +590,7 @@ int index_dump(struct index *ix, struct buf *out)
         "SELECT 'entry',* FROM entry ORDER BY mailbox,uid",
         "SELECT 'gone',* FROM gone ORDER BY mailbox,uid",
         "SELECT 'mailbox',* FROM mailbox ORDER BY id",
+        "SELECT 'subscription',* FROM subscription ORDER BY id",
         ("SELECT 'account',id,state,address,options,quota_bytes,inbox,created_ms,hex(verifier) AS verifier,"
          "hex(scram_salt) AS salt,scram_iterations,hex(scram_stored_key) AS stored_key,"
          "hex(scram_server_key) AS server_key,rec_seq FROM account ORDER BY id"),

@@ -8,7 +8,7 @@
 #include "base/arena.h"
 #include "os/fs.h"
 
-enum { INDEX_VERSION = 2 };
+enum { INDEX_VERSION = 3 };
 #define INDEX_PATH     "index.db"
 #define INDEX_LOG_PATH INDEX_PATH "-wal"
 
@@ -31,9 +31,11 @@ enum index_statement {
     INDEX_ENTRY_GET,
     INDEX_ENTRY_DELETE,
     INDEX_ENTRY_LIST,
+    INDEX_ENTRY_RANGE,
     INDEX_ENTRY_OF_MESSAGE,
     INDEX_ENTRY_ANY,
     INDEX_GONE_PUT,
+    INDEX_GONE_NTH,
     INDEX_GONE_WIPE,
     INDEX_QUEUE_PUT,
     INDEX_QUEUE_GET,
@@ -42,11 +44,15 @@ enum index_statement {
     INDEX_QUEUE_COUNT,
     INDEX_BOX_ADD,
     INDEX_MAILBOX_PUT,
+    INDEX_MAILBOX_REMOVING,
     INDEX_MAILBOX_REMOVED,
     INDEX_MAILBOX_GET,
     INDEX_MAILBOX_LIST,
     INDEX_MAILBOX_OF_ACCOUNT,
     INDEX_MAILBOX_DELETE,
+    INDEX_SUBSCRIPTION_PUT,
+    INDEX_SUBSCRIPTION_LIST,
+    INDEX_SUBSCRIPTION_WIPE,
     INDEX_ACCOUNT_PUT,
     INDEX_ACCOUNT_LIST,
     INDEX_GRANT_PUT,
@@ -65,6 +71,7 @@ enum index_statement {
     INDEX_DROP_GONE,
     INDEX_DROP_QUEUE,
     INDEX_DROP_MAILBOX,
+    INDEX_DROP_SUBSCRIPTION,
     INDEX_DROP_ACCOUNT,
     INDEX_DROP_DOMAIN,
     INDEX_DROP_ALIAS,
@@ -77,6 +84,7 @@ enum index_statement {
     INDEX_IN_GONE,
     INDEX_IN_QUEUE,
     INDEX_IN_MAILBOX,
+    INDEX_IN_SUBSCRIPTION,
     INDEX_IN_ACCOUNT,
     INDEX_IN_DOMAIN,
     INDEX_IN_ALIAS,
@@ -150,7 +158,7 @@ int index_message(struct index *ix, uint64_t id, struct index_message *ret);
 void index_message_row(struct index *ix, enum index_statement s, struct index_message *ret);
 
 struct index_entry {
-    uint64_t mailbox, message, size, flags, modseq, time_ms, rec_seq;
+    uint64_t mailbox, message, size, flags, modseq, time_ms, rec_seq, saved_ms;
     uint32_t uid, variant;
 };
 int index_entry(struct index *ix, uint64_t mailbox, uint32_t uid, struct index_entry *ret);

@@ -1,10 +1,7 @@
-/* How new mail is decided: COMMIT and APPEND. The same three steps as in ops.c. */
+/* How new mail is decided: COMMIT. The same three steps as in ops.c. */
 #include "base/ascii.h"
 #include "base/err.h"
 #include "store/ops.h"
-
-/* How long a filed copy of a submission is recognised. */
-static const int64_t FILED_MS = (int64_t)7 * 24 * 3600 * 1000;
 
 static const struct span SENT = {(const uint8_t *)"Sent", 4};
 
@@ -18,7 +15,7 @@ static int refuse(struct store_op *op, int code, const char *reason)
 /* ---- What both share
  * -------------------------------------------------------------------------------------------- */
 
-static void put_body(const struct store_body *body, struct record_message *rec)
+void ops_put_body(const struct store_body *body, struct record_message *rec)
 {
     rec->body_kind = body->in_file ? RECORD_BODY_FILE : RECORD_BODY_INLINE;
     rec->body_bytes = body->bytes;
@@ -28,8 +25,7 @@ static void put_body(const struct store_body *body, struct record_message *rec)
     }
 }
 
-/* The next message of a mailbox. Its counters change with the heads. */
-static struct record_entry *put_entry(struct record_message *rec, const struct dir_mailbox *box)
+struct record_entry *ops_put_entry(struct record_message *rec, const struct dir_mailbox *box)
 {
     struct record_entry *e = &rec->entries[rec->entries_count++];
 
@@ -46,8 +42,8 @@ static struct record_entry *put_entry(struct record_message *rec, const struct d
     return e;
 }
 
-static int append(struct store *st, union record *rec, const struct span *prefixes, size_t prefix_count,
-                  struct store_body *body, uint64_t *ret_seq)
+int ops_put_message(struct store *st, union record *rec, const struct span *prefixes, size_t prefix_count,
+                    const struct store_body *body, uint64_t *ret_seq)
 {
     struct span blobs[STORE_VARIANTS_MAX + 1];
     size_t count = 0;
@@ -61,8 +57,7 @@ static int append(struct store *st, union record *rec, const struct span *prefix
     return writer_append(st, RECORD_MESSAGE, rec, blobs, count, false, ret_seq);
 }
 
-/* Under dir.lock. */
-static void entry_heads(struct store *st, const struct record_message *rec, uint64_t seq)
+void ops_entry_heads(struct store *st, const struct record_message *rec, uint64_t seq)
 {
     for (size_t i = 0; i < rec->entries_count; i++) {
         const struct record_entry *e = &rec->entries[i];
@@ -72,6 +67,8 @@ static void entry_heads(struct store *st, const struct record_message *rec, uint
         box->modseq = e->modseq;
         box->messages++;
         box->bytes += e->size;
+        box->unseen += e->flags & STORE_FLAG_SEEN ? 0 : 1;
+        box->deleted += e->flags & STORE_FLAG_DELETED ? 1 : 0;
         box->last_seq = seq;
         box->account->messages++;
         box->account->used_bytes += e->size;
@@ -148,7 +145,7 @@ static int local(struct commit *c, struct store_rcpt *rcpt, size_t count)
         if (!new_to_commit(c, a))
             continue;
         a->commit_visit = c->st->commit_visit;
-        e = put_entry(c->rec, dir_mailbox(&c->st->dir, a->inbox));
+        e = ops_put_entry(c->rec, dir_mailbox(&c->st->dir, a->inbox));
         e->flags = rcpt->flags;
         e->variant = rcpt->variant;
         e->size = c->in->prefixes[rcpt->variant].len + c->in->body->bytes;
@@ -230,9 +227,9 @@ static int sent_box(struct commit *c, struct dir_mailbox **ret)
     *ret = NULL;
     if (!c->sender || !(c->sender->options & STORE_ACCOUNT_SENT_COPY))
         return BRANT_OK;
-    *ret = ops_mailbox_named(c->sender, SENT);
+    *ret = dir_box_named(c->sender, SENT);
     if (!*ret) {
-        int rc = ops_mailbox_new(c->st, c->sender, SENT, (int64_t)c->rec->time_ms, ret);
+        int rc = ops_mailbox_new(c->st, c->sender, SENT, 0, (int64_t)c->rec->time_ms, ret);
 
         if (rc)
             return rc;
@@ -248,7 +245,7 @@ static void sent_copy(struct commit *c, const struct dir_mailbox *box)
 
     if (!box || box->uidnext == UINT32_MAX)
         return;
-    e = put_entry(c->rec, box);
+    e = ops_put_entry(c->rec, box);
     e->flags = STORE_FLAG_SEEN;
     e->size = c->in->prefixes[0].len + c->in->body->bytes;
 }
@@ -258,7 +255,7 @@ static void commit_heads(struct commit *c, uint64_t seq)
     struct store *st = c->st;
 
     pthread_mutex_lock(&st->dir.lock);
-    entry_heads(st, c->rec, seq);
+    ops_entry_heads(st, c->rec, seq);
     commits_put(&st->commits, c->in->id, seq);
     pthread_mutex_unlock(&st->dir.lock);
     c->in->message = seq;
@@ -290,7 +287,7 @@ static void commit_record(struct store *st, const struct store_commit *in, struc
     /* One more for the copy of the sender. */
     rec->entries = arena_array(a, STORE_EXPANSION_MAX + 1, sizeof *rec->entries);
     rec->boxes = arena_array(a, STORE_EXPANSION_MAX + 1, sizeof *rec->boxes);
-    put_body(in->body, rec);
+    ops_put_body(in->body, rec);
 }
 
 static struct dir_account *sender_of(struct store *st, uint64_t account)
@@ -330,110 +327,9 @@ int ops_commit(struct store *st, struct store_op *op, int64_t now_ms)
     if (rc)
         return refuse(op, rc, NULL);
     sent_copy(&c, sent);
-    rc = append(st, &rec, in->prefixes, in->prefix_count, in->body, &op->seq);
+    rc = ops_put_message(st, &rec, in->prefixes, in->prefix_count, in->body, &op->seq);
     if (rc)
         return refuse(op, rc, NULL);
     commit_heads(&c, op->seq);
-    return BRANT_OK;
-}
-
-/* ---- APPEND
- * -------------------------------------------------------------------------------------------------- */
-
-static int append_look(struct store *st, const struct store_append *in, struct dir_mailbox **ret)
-{
-    struct dir_account *a = dir_account(&st->dir, in->account);
-    struct dir_mailbox *box = a ? dir_mailbox(&st->dir, in->mailbox ? in->mailbox : a->inbox) : NULL;
-
-    if (!box || box->account != a)
-        return BRANT_ENOTFOUND;
-    *ret = box;
-    if (a->state != RECORD_STATE_LIVE)
-        return BRANT_ENOTFOUND;
-    if (!in->body || !in->body->finished)
-        return BRANT_ESTATE;
-    if (in->message_id.len > 998 || in->structure.len > RECORD_STRUCTURE_MAX || box->uidnext == UINT32_MAX)
-        return BRANT_ELIMIT;
-    return BRANT_OK;
-}
-
-/* Is a copy of this submission there? BRANT_OK: `in` tells which. BRANT_ENOTFOUND. */
-static int append_filed(struct store *st, struct store_append *in, const struct dir_mailbox *box,
-                        struct span key, int64_t now_ms)
-{
-    struct index *ix = st->writer_ix;
-    int rc = index_query(ix, INDEX_MESSAGE_FILED, INDEX_B(key), INDEX_N(now_ms - FILED_MS), INDEX_N(box->id));
-
-    if (!rc)
-        rc = index_row(ix, INDEX_MESSAGE_FILED);
-    if (rc)
-        return rc;
-    in->uid = (uint32_t)index_number(ix, INDEX_MESSAGE_FILED, 0);
-    in->message = index_number(ix, INDEX_MESSAGE_FILED, 1);
-    in->uidvalidity = box->uidvalidity;
-    in->filed = true;
-    index_reset(ix, INDEX_MESSAGE_FILED);
-    return BRANT_OK;
-}
-
-static void append_record(struct store *st, const struct store_append *in, const struct dir_mailbox *box,
-                          struct record_message *rec)
-{
-    struct arena *a = &st->writer_arena;
-    struct record_entry *e;
-
-    rec->protocol = SPAN_LIT("APPEND");
-    rec->message_id = in->message_id;
-    rec->structure = in->structure;
-    st->seam.random(st->seam.ctx, rec->commit_id, sizeof rec->commit_id);
-    memcpy(rec->session, in->session, sizeof rec->session);
-    memcpy(rec->content_sum, in->content_sum, sizeof rec->content_sum);
-    rec->prefixes = arena_array(a, 1, sizeof *rec->prefixes);
-    rec->prefixes_count = 1;
-    rec->entries = arena_array(a, 1, sizeof *rec->entries);
-    rec->boxes = arena_array(a, 1, sizeof *rec->boxes);
-    put_body(in->body, rec);
-    e = put_entry(rec, box);
-    e->flags = in->flags;
-    e->size = in->body->bytes;
-    if (in->time_ms)
-        e->time_ms = (uint64_t)in->time_ms;
-}
-
-int ops_append(struct store *st, struct store_op *op, int64_t now_ms)
-{
-    struct store_append *in = &op->append;
-    union record rec = {.message = {.time_ms = (uint64_t)now_ms}};
-    struct dir_mailbox *box = NULL;
-    struct span none = SPAN_NONE,
-                key = in->unless_filed ? filed_key(in->content_sum, in->message_id, &st->writer_arena) : none;
-    int rc = append_look(st, in, &box);
-
-    if (rc && op->parked && box)
-        box->parked--;
-    if (rc)
-        return refuse(op, rc, NULL);
-    if (key.len) {
-        if (ops_box_ready(st, op, box))
-            return BRANT_ETRYLATER;
-        rc = append_filed(st, in, box, key, now_ms);
-        if (rc != BRANT_ENOTFOUND)
-            return refuse(op, rc, NULL);
-    }
-    if (!atomic_load(&st->accepting))
-        return refuse(op, BRANT_ENOSPACE, "the disk is nearly full");
-    if (box->account->quota_bytes && box->account->used_bytes + in->body->bytes > box->account->quota_bytes)
-        return refuse(op, BRANT_EREFUSED, "over quota");
-    append_record(st, in, box, &rec.message);
-    rc = append(st, &rec, &none, 1, in->body, &op->seq);
-    if (rc)
-        return refuse(op, rc, NULL);
-    in->message = op->seq;
-    in->uid = rec.message.entries[0].uid;
-    in->uidvalidity = box->uidvalidity;
-    in->body->committed = true;
-    pthread_mutex_lock(&st->dir.lock);
-    entry_heads(st, &rec.message, op->seq);
-    pthread_mutex_unlock(&st->dir.lock);
     return BRANT_OK;
 }

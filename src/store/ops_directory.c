@@ -1,4 +1,4 @@
-/* How operations on domains, accounts, aliases and mailboxes are decided. */
+/* How operations on domains, accounts and aliases are decided. */
 #include "base/err.h"
 #include "base/mem.h"
 #include "store/ops.h"
@@ -8,14 +8,6 @@ static int refuse(struct store_op *op, int code, const char *reason)
     op->result = code;
     op->reason = reason;
     return BRANT_OK;
-}
-
-/* UIDVALIDITY grows over the whole store, so a mailbox that comes back under an old name never reuses one. */
-static uint32_t new_uidvalidity(struct store *st, int64_t now_ms)
-{
-    uint32_t now_s = (uint32_t)(now_ms / 1000);
-
-    return now_s > st->dir.uidvalidity_last ? now_s : st->dir.uidvalidity_last + 1;
 }
 
 static int domain_add(struct store *st, struct store_op *op)
@@ -102,19 +94,33 @@ static uint32_t new_options(uint32_t old, const struct store_account *in)
     return (old & ~in->option_mask) | (in->options & in->option_mask);
 }
 
+/* Each has a record of its own. A batch is not atomic: the account is on disk first, so that none comes
+ * through a crash without it. */
+static int account_mailboxes(struct store *st, struct store_op *op, struct dir_account *a, int64_t now_ms)
+{
+    const struct store_account *in = &op->account;
+
+    if (in->mailbox_count)
+        op->result = writer_sync(st);
+    if (!op->result)
+        op->result = ops_mailboxes_default(st, a, in->mailboxes, in->mailbox_count, now_ms);
+    return BRANT_OK;
+}
+
 /* The account and its INBOX are one record. */
 static int account_add(struct store *st, struct store_op *op, int64_t now_ms)
 {
     const struct store_account *in = &op->account;
     char address[STORE_ADDRESS_MAX + 1];
     struct record_mailbox inbox = {.name = SPAN_LIT("INBOX"), .uidnext = 1, .modseq = 1};
+    struct record_mailbox_state state = {.name = inbox.name, .uidnext = 1, .modseq = 1};
     union record rec = {0};
     struct dir_account *a;
 
     account_add_check(st, op, address);
     if (op->result)
         return BRANT_OK;
-    inbox.uidvalidity = new_uidvalidity(st, now_ms);
+    inbox.uidvalidity = state.uidvalidity = ops_uidvalidity(st, now_ms);
     rec.account = (struct record_account){
         .address = span_str(address),
         .options = new_options(STORE_ACCOUNT_ENABLED, in),
@@ -132,11 +138,11 @@ static int account_add(struct store *st, struct store_op *op, int64_t now_ms)
         return BRANT_OK;
     pthread_mutex_lock(&st->dir.lock);
     a = dir_account_put(&st->dir, op->seq, &rec.account);
-    dir_mailbox_put(&st->dir, a, op->seq, &inbox)->last_seq = op->seq;
+    dir_mailbox_put(&st->dir, a, op->seq, &state)->last_seq = op->seq;
     a->last_seq = op->seq;
     pthread_mutex_unlock(&st->dir.lock);
     op->account.account = op->seq;
-    return BRANT_OK;
+    return account_mailboxes(st, op, a, now_ms);
 }
 
 struct dir_account *ops_account_of(struct store *st, struct span address)
@@ -329,61 +335,9 @@ static int alias_remove(struct store *st, struct store_op *op)
     return BRANT_OK;
 }
 
-struct dir_mailbox *ops_mailbox_named(const struct dir_account *a, struct span name)
-{
-    for (struct dir_mailbox *box = a->boxes; box; box = box->next) {
-        if (span_eq_str(name, box->name))
-            return box;
-    }
-    return NULL;
-}
-
-int ops_mailbox_new(struct store *st, struct dir_account *a, struct span name, int64_t now_ms,
-                    struct dir_mailbox **ret)
-{
-    union record rec = {.mailbox = {.account = a->id,
-                                    .name = name,
-                                    .uidvalidity = new_uidvalidity(st, now_ms),
-                                    .uidnext = 1,
-                                    .modseq = 1}};
-    struct dir_mailbox *box;
-    uint64_t seq;
-    int rc = writer_append(st, RECORD_MAILBOX, &rec, NULL, 0, false, &seq);
-
-    if (rc)
-        return rc;
-    pthread_mutex_lock(&st->dir.lock);
-    box = dir_mailbox_put(&st->dir, a, seq, &rec.mailbox);
-    box->last_seq = seq;
-    a->last_seq = seq;
-    pthread_mutex_unlock(&st->dir.lock);
-    *ret = box;
-    return BRANT_OK;
-}
-
-static int mailbox_add(struct store *st, struct store_op *op, int64_t now_ms)
-{
-    struct dir_account *a = dir_account(&st->dir, op->mailbox.account);
-    struct dir_mailbox *box;
-
-    if (!a || a->state != RECORD_STATE_LIVE)
-        return refuse(op, BRANT_ENOTFOUND, "no such account");
-    if (!op->mailbox.name.len || op->mailbox.name.len > 1024 ||
-        span_find_byte(op->mailbox.name, '\0') != SPAN_NPOS)
-        return refuse(op, BRANT_ESYNTAX, "not a mailbox name");
-    if (ops_mailbox_named(a, op->mailbox.name))
-        return refuse(op, BRANT_EEXISTS, "the mailbox exists");
-    op->result = ops_mailbox_new(st, a, op->mailbox.name, now_ms, &box);
-    if (!op->result)
-        op->seq = op->mailbox.mailbox = box->id;
-    return BRANT_OK;
-}
-
 int ops_directory(struct store *st, struct store_op *op, int64_t now_ms)
 {
     switch (op->kind) {
-    case STORE_OP_MAILBOX_ADD:
-        return mailbox_add(st, op, now_ms);
     case STORE_OP_DOMAIN_ADD:
         return domain_add(st, op);
     case STORE_OP_DOMAIN_REMOVE:

@@ -51,14 +51,18 @@ static int barrier(struct store_reader *r, uint64_t account, uint64_t mailbox, s
     a = dir_account(&st->dir, account);
     if (a && a->state == RECORD_STATE_LIVE)
         box = dir_mailbox(&st->dir, mailbox ? mailbox : a->inbox);
-    if (box && box->account == a) {
+    if (box && box->account == a && box->state == RECORD_STATE_LIVE) {
         seq = a->last_seq;
         *ret = (struct store_mailbox_info){.mailbox = box->id,
                                            .uidvalidity = box->uidvalidity,
                                            .uidnext = box->uidnext,
                                            .modseq = box->modseq,
                                            .messages = box->messages,
-                                           .bytes = box->bytes};
+                                           .bytes = box->bytes,
+                                           .unseen = box->unseen,
+                                           .deleted = box->deleted,
+                                           .uses = box->uses,
+                                           .recent_from = box->recent_from};
     }
     pthread_mutex_unlock(&st->dir.lock);
     return seq ? store_wait_applied(st, seq) : BRANT_ENOTFOUND;
@@ -95,7 +99,8 @@ int store_entries_list(struct store_reader *r, uint64_t account, uint64_t mailbo
                                             .flags = row.flags,
                                             .modseq = row.modseq,
                                             .message = row.message,
-                                            .time_ms = (int64_t)row.time_ms};
+                                            .time_ms = (int64_t)row.time_ms,
+                                            .saved_ms = (int64_t)row.saved_ms};
     }
     if (rc != BRANT_ENOTFOUND)
         return rc;

@@ -194,6 +194,16 @@ static int check_queue(const struct record_queue *q)
     return BRANT_OK;
 }
 
+static int check_change(const struct record_change *c, uint16_t version)
+{
+    return c->saved_count == (version < 2 ? 0 : c->entries_count) ? BRANT_OK : BRANT_ESYNTAX;
+}
+
+static bool is_change(uint16_t type)
+{
+    return type >= RECORD_FLAGS && type <= RECORD_ENTRIES;
+}
+
 int record_decode(uint16_t type, uint16_t version, struct span payload, uint64_t payload_len,
                   struct arena *arena, union record *ret, size_t *ret_fields_len)
 {
@@ -225,6 +235,8 @@ int record_decode(uint16_t type, uint16_t version, struct span payload, uint64_t
     if (type == RECORD_MESSAGE)
         return check_message(&ret->message, rest);
     if (type == RECORD_ACCOUNT && check_account(&ret->account))
+        return BRANT_ESYNTAX;
+    if (is_change(type) && check_change(&ret->change, version))
         return BRANT_ESYNTAX;
     if (type == RECORD_QUEUE && check_queue(&ret->queue))
         return BRANT_ESYNTAX;

@@ -27,12 +27,12 @@
 
 enum {
     RECORD_RECIPIENTS_MAX = 1000,
-    RECORD_ENTRIES_MAX = 4096,
+    RECORD_ENTRIES_MAX = 16384,
     RECORD_VARIANTS_MAX = 64,
     RECORD_ADDRESS_MAX = 320,
     RECORD_STRUCTURE_MAX = 65536,
     RECORD_PREFIX_MAX = 65536,     /* one variant */
-    RECORD_FIELDS_MAX = 1u << 20,  /* the fields of one record, without prefixes and body */
+    RECORD_FIELDS_MAX = 2u << 20,  /* the fields of one record, without prefixes and body */
     RECORD_BYTES_MAX = 4u << 20,   /* a whole payload */
     RECORD_ARENA_BYTES = 4u << 20, /* what decoding the largest record may take */
 };
@@ -128,14 +128,20 @@ enum record_body {
     S(U64, time_ms)                        \
     L(queue_row, rows, RECORD_RECIPIENTS_MAX)
 
+/* When an entry came into its mailbox. */
+#define RECORD_FIELDS_saved(S, B, T, L, V) S(U64, time_ms)
+
 /* FLAGS, EXPUNGE, COPY, MOVE, ENTRIES: entries as they are now, entries that are gone. */
 #define RECORD_FIELDS_change(S, B, T, L, V) \
     B(session)                              \
     S(U64, time_ms)                         \
     L(entry, entries, RECORD_ENTRIES_MAX)   \
     L(gone, gone, RECORD_ENTRIES_MAX)       \
-    L(box, boxes, RECORD_ENTRIES_MAX)
+    L(box, boxes, RECORD_ENTRIES_MAX)       \
+    V(2)                                    \
+    L(saved, saved, RECORD_ENTRIES_MAX) /* one for each of the entries */
 
+/* As it was written in MAILBOX records, and still is in those of accounts. */
 #define RECORD_FIELDS_mailbox(S, B, T, L, V) \
     S(U64, id)                               \
     S(U64, account)                          \
@@ -144,7 +150,29 @@ enum record_body {
     S(U32, uidvalidity)                      \
     S(U32, uidnext)                          \
     S(U64, modseq)                           \
-    T(keywords, 4096) /* names of flag bits 16… */
+    T(keywords, 4096) /* never used here */
+/* The full state of a mailbox, but for what its entries say. */
+#define RECORD_FIELDS_mailbox_state(S, B, T, L, V)                           \
+    S(U64, id)                                                               \
+    S(U64, account)                                                          \
+    S(U8, state) /* REMOVING: out of the names, its mail is being removed */ \
+    T(name, 1024)                                                            \
+    S(U32, uidvalidity)                                                      \
+    S(U32, uidnext)                                                          \
+    S(U64, modseq)                                                           \
+    S(U64, gone_floor) /* tombstones up to this MODSEQ may be forgotten */   \
+    S(U32, removed_to) /* REMOVING: whatever has a UID up to this is gone */ \
+    S(U32, uses)       /* opaque bits */                                     \
+    T(keywords, 4096)  /* names of the flags from bit 8 on, space between */
+#define RECORD_FIELDS_mailboxes(S, B, T, L, V) L(mailbox_state, mailboxes, RECORD_ENTRIES_MAX)
+
+/* The name of a mailbox that an account has subscribed to. */
+#define RECORD_FIELDS_subscription(S, B, T, L, V) \
+    S(U64, id)                                    \
+    S(U64, account)                               \
+    S(U8, state)                                  \
+    T(name, 1024)
+#define RECORD_FIELDS_subscriptions(S, B, T, L, V) L(subscription, names, RECORD_ENTRIES_MAX)
 
 /* What an account has beside its password. */
 #define RECORD_FIELDS_grant(S, B, T, L, V) \
@@ -199,8 +227,13 @@ enum record_body {
     X(queue_row)          \
     X(queue)              \
     X(message)            \
+    X(saved)              \
     X(change)             \
     X(mailbox)            \
+    X(mailbox_state)      \
+    X(mailboxes)          \
+    X(subscription)       \
+    X(subscriptions)      \
     X(grant)              \
     X(account)            \
     X(domain)             \
@@ -210,19 +243,21 @@ enum record_body {
 
 /* X(number, NAME, layout, version): the version that is written. Numbers are never used again for another
  * meaning. */
-#define RECORD_TYPES(X)        \
-    X(1, MESSAGE, message, 2)  \
-    X(2, FLAGS, change, 1)     \
-    X(3, EXPUNGE, change, 1)   \
-    X(4, COPY, change, 1)      \
-    X(5, MOVE, change, 1)      \
-    X(6, ENTRIES, change, 1)   \
-    X(7, MAILBOX, mailbox, 1)  \
-    X(8, ACCOUNT, account, 2)  \
-    X(9, DOMAIN, domain, 1)    \
-    X(10, ALIAS, alias_set, 1) \
-    X(11, RETIRE, retire, 1)   \
-    X(12, QUEUE, queue, 1)
+#define RECORD_TYPES(X)            \
+    X(1, MESSAGE, message, 2)      \
+    X(2, FLAGS, change, 2)         \
+    X(3, EXPUNGE, change, 2)       \
+    X(4, COPY, change, 2)          \
+    X(5, MOVE, change, 2)          \
+    X(6, ENTRIES, change, 2)       \
+    X(7, MAILBOX, mailbox, 1)      \
+    X(8, ACCOUNT, account, 2)      \
+    X(9, DOMAIN, domain, 1)        \
+    X(10, ALIAS, alias_set, 1)     \
+    X(11, RETIRE, retire, 1)       \
+    X(12, QUEUE, queue, 1)         \
+    X(13, MAILBOXES, mailboxes, 1) \
+    X(14, SUBSCRIPTIONS, subscriptions, 1)
 
 #define RECORD_INT_U8                uint8_t
 #define RECORD_INT_U16               uint16_t

@@ -37,12 +37,9 @@ static void copy_to(const struct sim *s, struct message *m, size_t user, enum bo
 uint64_t sim_sent_of(const struct sim *s, size_t user)
 {
     const struct dir_account *a = dir_account(&s->b.st->dir, s->users[user].account);
+    const struct dir_mailbox *box = a ? dir_box_named(a, SPAN_LIT("Sent")) : NULL;
 
-    for (const struct dir_mailbox *box = a ? a->boxes : NULL; box; box = box->next) {
-        if (!strcmp(box->name, "Sent"))
-            return box->id;
-    }
-    return 0;
+    return box ? box->id : 0;
 }
 
 /* One recipient: an account by its name, with a detail, or through an alias. False: it would reach nobody. */
@@ -194,9 +191,11 @@ void sim_fly_append(struct sim *s)
     f->op.append = (struct store_append){.account = s->users[user].account,
                                          .mailbox = sent,
                                          .unless_filed = true,
-                                         .body = bench_body(&s->b, span_make(f->body, 13 + m->size))};
-    put_sum(f, of, &f->op.append.message_id, f->op.append.content_sum);
-    if (!f->op.append.body) {
+                                         .messages = f->appended,
+                                         .count = 1};
+    f->appended[0].body = bench_body(&s->b, span_make(f->body, 13 + m->size));
+    put_sum(f, of, &f->appended[0].message_id, f->appended[0].content_sum);
+    if (!f->appended[0].body) {
         f->answered = true;
         f->op.result = BRANT_ETRYLATER;
     }
@@ -239,12 +238,12 @@ void sim_fly_change(struct sim *s, size_t user)
         start = 1;
     for (uint32_t uid = start; uid < UIDS && count < want; uid++) {
         if (s->users[user].owner[box][uid] && rnd(s, 3) == 0)
-            f->uids[count++] = uid;
+            f->ranges[count++] = (struct store_range){uid, uid};
     }
     f->op.change = (struct store_change){.account = account,
                                          .mailbox = sent,
-                                         .uids = f->uids,
-                                         .uid_count = count,
+                                         .ranges = f->ranges,
+                                         .range_count = count,
                                          .action = STORE_FLAGS_REPLACE,
                                          .flags = f->flags};
     if (!count)

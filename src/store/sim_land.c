@@ -22,8 +22,8 @@ static void account_is(struct sim *s, size_t user, uint64_t account, struct trai
 
 static bool changed(struct sim *s, struct flight *f, bool doubt)
 {
-    for (size_t i = 0; i < f->op.change.uid_count; i++) {
-        struct copy *c = sim_copy_of(s, f->user, f->box, s->users[f->user].owner[f->box][f->uids[i]]);
+    for (size_t i = 0; i < f->op.change.range_count; i++) {
+        struct copy *c = sim_copy_of(s, f->user, f->box, s->users[f->user].owner[f->box][f->ranges[i].first]);
 
         if (!c || c->gone)
             continue;
@@ -193,7 +193,7 @@ static bool append_landed(struct sim *s, struct flight *f, bool doubt)
         return true; /* quota is looked at in check_user */
     if (f->op.result)
         return failed(s, "an append was refused");
-    if (filed ? not_there || !copy || (copy->uid && copy->uid != f->op.append.uid) : there)
+    if (filed ? not_there || !copy || (copy->uid && copy->uid != f->appended[0].uid) : there)
         return failed(s, "a filed copy is mistaken");
     return true;
 }

@@ -47,11 +47,12 @@ struct flight { /* one operation under way */
     struct store_op op;
     bool answered;
     int64_t answered_ms, *clock;
-    uint32_t number;  /* COMMIT, APPEND: of the message */
-    uint32_t filed;   /* APPEND: the message of which it is a copy */
-    size_t user;      /* account and change operations */
-    enum box box;     /* change operations */
-    uint32_t uids[8]; /* change operations; QUEUE_REMOVE: which row */
+    uint32_t number;              /* COMMIT, APPEND: of the message */
+    uint32_t filed;               /* APPEND: the message of which it is a copy */
+    size_t user;                  /* account and change operations */
+    enum box box;                 /* change operations */
+    struct store_range ranges[8]; /* change operations */
+    struct store_appended appended[2];
     uint64_t flags;
     char text[2][64];
     struct store_rcpt rcpts[RCPTS];

@@ -43,16 +43,27 @@ struct dir_name {
 };
 
 struct dir_mailbox {
-    struct dir_mailbox *next; /* of the same account */
+    struct dir_mailbox *next; /* of those being removed of the same account */
     struct dir_account *account;
     uint64_t id;
-    uint32_t uidvalidity, uidnext;
-    uint64_t modseq, messages, bytes;
+    uint8_t state; /* enum record_state; REMOVING: out of the names, mail is being removed */
+    uint32_t uidvalidity, uidnext, uses;
+    uint32_t recent_from; /* no session was given UIDs from here on as \Recent */
+    uint64_t modseq, messages, bytes, unseen, deleted;
+    uint32_t removed_to; /* REMOVING: whatever has a UID up to this is gone */
+    uint64_t gone_floor; /* tombstones up to this MODSEQ may have been forgotten */
     uint64_t last_seq;   /* newest record that touched it */
     uint64_t change_seq; /* newest record that changed or removed entries */
     uint32_t parked;     /* operations waiting for it */
     uint64_t blocked;    /* round of the writer in which an operation had to go on waiting for it */
-    char *name;          /* owned */
+    char *name;          /* owned; empty when it is being removed */
+    char *keywords;      /* owned: names, a space in between; NULL: none */
+};
+
+/* A name that an account has subscribed to, whether there is such a mailbox or not. */
+struct dir_subscription {
+    uint64_t id;
+    char name[];
 };
 
 /* What an account has beside its password; a certificate can be found by its data, too. */
@@ -73,9 +84,13 @@ struct dir_account {
     uint64_t last_seq; /* newest record that touched it: what a read waits for */
     uint64_t visit, commit_visit;
     uint32_t options;
-    uint8_t state;             /* enum record_state; REMOVING: out of the names, mail is being removed */
-    struct dir_name *name;     /* NULL when REMOVING */
-    struct dir_mailbox *boxes; /* owned */
+    uint8_t state;              /* enum record_state; REMOVING: out of the names, mail is being removed */
+    struct dir_name *name;      /* NULL when REMOVING */
+    struct dir_mailbox **boxes; /* owned, by name (dir_name_cmp): those that have one */
+    size_t box_count, box_cap;
+    struct dir_mailbox *removing;   /* owned */
+    struct dir_subscription **subs; /* owned, by name */
+    size_t sub_count, sub_cap;
     struct buf verifier;
     struct store_scram scram;
     struct dir_grant *grants; /* owned */
@@ -121,12 +136,34 @@ void dir_domain_drop(struct directory *d, struct dir_domain *domain);
 struct dir_account *dir_account_put(struct directory *d, uint64_t id, const struct record_account *rec);
 void dir_account_detach(struct directory *d, struct dir_account *a); /* live -> removing */
 void dir_account_drop(struct directory *d, struct dir_account *a);
-struct dir_mailbox *dir_mailbox_put(struct directory *d, struct dir_account *a, uint64_t id,
-                                    const struct record_mailbox *rec);
 int dir_alias_put(struct directory *d, uint64_t id, struct span address, struct span target);
 void dir_alias_drop(struct directory *d, struct dir_name *n, struct dir_alias *alias);
 void dir_account_info(const struct dir_account *a, struct store_account_info *ret);
 int dir_load(struct directory *d, struct index *ix);
+
+/* ---- mailboxes.c: mailboxes and subscribed names of accounts; under d->lock
+ * ------------------------------------------------------------------------ */
+
+/* By their bytes, "/" below all others: what lies beneath a name comes right behind it. */
+int dir_name_cmp(struct span a, struct span b);
+/* The place of the first one at or behind the name. */
+size_t dir_boxes_from(const struct dir_account *a, struct span name);
+size_t dir_subs_from(const struct dir_account *a, struct span name);
+struct dir_mailbox *dir_box_named(const struct dir_account *a, struct span name);         /* or NULL */
+struct dir_subscription *dir_subscription(const struct dir_account *a, struct span name); /* or NULL */
+/* How many names it has: mailboxes, and names that are only subscribed to. */
+size_t dir_names_count(const struct dir_account *a);
+/* New, or known by its id and changed. Its name has to be free. */
+struct dir_mailbox *dir_mailbox_put(struct directory *d, struct dir_account *a, uint64_t id,
+                                    const struct record_mailbox_state *rec);
+void dir_mailbox_rename(struct dir_mailbox *box, struct span name); /* dir_boxes_sort once all are renamed */
+void dir_boxes_sort(struct dir_account *a);
+void dir_mailbox_detach(struct dir_mailbox *box);                    /* live -> removing */
+void dir_mailbox_drop(struct directory *d, struct dir_mailbox *box); /* one being removed */
+void dir_mailboxes_drop(struct directory *d, struct dir_account *a);
+struct dir_subscription *dir_subscription_put(struct dir_account *a, uint64_t id, struct span name);
+void dir_subscription_drop(struct dir_account *a, struct dir_subscription *sub);
+int dir_load_mailboxes(struct directory *d, struct index *ix);
 
 /* ---- grants.c: what accounts have beside their passwords; under d->lock
  * ------------------------------------------------------------------------ */
@@ -201,7 +238,7 @@ enum { APPLY_BOXES = 1024, APPLY_SEGMENTS = 64 };
 struct box_delta {
     uint64_t mailbox, account, rec_seq, modseq;
     uint32_t uidnext;
-    int64_t messages, bytes;
+    int64_t messages, bytes, unseen, deleted;
 };
 
 struct applier {
@@ -245,6 +282,7 @@ enum emit_kind {
     EMIT_ENTRIES,
     EMIT_QUEUE,
     EMIT_MAILBOX,
+    EMIT_SUBSCRIPTION,
     EMIT_ACCOUNT,
     EMIT_DOMAIN,
     EMIT_ALIAS,
@@ -266,7 +304,7 @@ struct emit {
     struct record_gone gone[EMIT_MAX];
     uint32_t uids[EMIT_MAX];
     uint64_t ids[EMIT_MAX];        /* QUEUE: messages, uids their recipients */
-    uint64_t accounts[EMIT_MAX];   /* MAILBOX: whose */
+    uint64_t accounts[EMIT_MAX];   /* MAILBOX, SUBSCRIPTION: whose */
     uint8_t states[EMIT_MAX];      /* MAILBOX: as found in the index */
     struct record_message message; /* MESSAGE: fields; prefixes and inline body are in `blobs` */
     struct span blobs;
@@ -297,7 +335,7 @@ struct store {
     uint64_t batch_bytes;
     struct store_op *answers, **answers_tail; /* of this batch */
     struct store_op *parked, **parked_tail;
-    uint64_t *removing; /* accounts whose mail is being removed */
+    uint64_t *removing; /* accounts and mailboxes whose mail is being removed */
     size_t removing_count, removing_cap;
     int64_t space_checked_ms;
     uint64_t round, commit_visit;
@@ -345,7 +383,9 @@ int ops_emit(struct store *st, struct emit *e); /* emit.c */
 /* Its full state; the lists lie in the writer's arena. */
 struct record_account ops_account(struct store *st, const struct dir_account *a);
 
-void ops_removing_add(struct store *st, uint64_t account);
+struct record_mailbox_state ops_mailbox_state(const struct dir_mailbox *box); /* spans into the head */
+
+void ops_removing_add(struct store *st, uint64_t id);
 /* The mailbox of an operation that reads entries: BRANT_ETRYLATER when it has to park first. */
 int ops_box_ready(struct store *st, struct store_op *op, struct dir_mailbox *box);
 struct record_entry ops_entry(const struct dir_mailbox *box, const struct index_entry *row);
@@ -353,6 +393,8 @@ struct record_entry ops_entry(const struct dir_mailbox *box, const struct index_
 /* writer.c. Appends to the batch being gathered. */
 int writer_append(struct store *st, uint16_t type, const union record *rec, const struct span *blobs,
                   size_t blob_count, bool use_reserve, uint64_t *ret_seq);
+/* Syncs what is in the batch so far: what comes behind it in the batch is there only together with it. */
+int writer_sync(struct store *st);
 void batch_put(struct store *st, struct batch *b);
 /* Brings the free-space answer up to date. */
 void writer_check_space(struct store *st);
@@ -373,6 +415,7 @@ int query_record(struct store *st, const struct index_message *row, bool verify,
                  struct arena *arena, struct record_message *ret, size_t *ret_fields_len);
 
 /* body.c */
+void store_append_free(struct store_op *op); /* the bodies of an APPEND */
 struct store_body {
     struct store *st;
     uint64_t source;

@@ -253,7 +253,7 @@ static void drop_bodies(struct store_op *ops)
         if (ops->kind == STORE_OP_COMMIT)
             store_body_free(ops->commit.body);
         else if (ops->kind == STORE_OP_APPEND)
-            store_body_free(ops->append.body);
+            store_append_free(ops);
     }
 }
 

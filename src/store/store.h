@@ -111,7 +111,7 @@ enum store_op_kind {
     STORE_OP_EXPUNGE,
     STORE_OP_COPY,
     STORE_OP_MOVE,
-    STORE_OP_MAILBOX_ADD,
+    STORE_OP_MAILBOX,
     STORE_OP_DOMAIN_ADD,
     STORE_OP_DOMAIN_REMOVE,
     STORE_OP_ACCOUNT_ADD,
@@ -132,7 +132,15 @@ enum {
     STORE_EXPANSION_MAX = 1000, /* local entries of one commit */
     STORE_ALIAS_DEPTH_MAX = 10,
     STORE_VARIANTS_MAX = 64,
-    STORE_UIDS_MAX = 4096, /* of one operation */
+    STORE_UIDS_MAX = 4096,   /* entries that one FLAGS, EXPUNGE or MOVE looks at; the rest is for the next */
+    STORE_COPY_MAX = 16384,  /* entries of one COPY, which is all or nothing */
+    STORE_APPEND_MAX = 1000, /* messages of one APPEND */
+    STORE_MAILBOXES_MAX = 10000, /* of one account, names that are only subscribed to included */
+    STORE_NAME_MAX = 1000,       /* bytes of a mailbox's name */
+    STORE_KEYWORD_SHIFT = 8,     /* flags from this bit on are the mailbox's keywords */
+    STORE_KEYWORDS_MAX = 56,     /* of one mailbox */
+    STORE_KEYWORD_BYTES_MAX = 64,
+    STORE_KEYWORDS_TEXT_MAX = STORE_KEYWORDS_MAX * (STORE_KEYWORD_BYTES_MAX + 1),
     STORE_ADDRESS_MAX = 320,
     STORE_VERIFIER_MAX = 1024,
     STORE_GRANTS_MAX = 64, /* of one account */
@@ -196,50 +204,111 @@ struct store_commit {
     uint32_t queued; /* rows of the queue made */
 };
 
-/* STORE_OP_APPEND: a message put into one mailbox of its owner (IMAP APPEND, and later others). When
- * `unless_filed` and the server has filed a copy of the same submission there (same Message-ID, same
- * content_sum, within the last seven days, still there), nothing is stored and the answer is that copy's UID
- * with `filed`. BRANT_ENOTFOUND: no such account or mailbox. BRANT_EREFUSED: over quota. BRANT_ENOSPACE,
- * BRANT_ELIMIT, BRANT_ESTATE as COMMIT. The body is consumed, as by a commit. */
-struct store_append {
-    uint64_t account, mailbox; /* 0: the INBOX */
-    uint8_t session[16];
+/* Keywords are named in operations and stored as bits of the mailbox they are in: the first one is bit
+ * STORE_KEYWORD_SHIFT. The writer gives a new name its place; a table only grows, so a bit keeps its meaning.
+ * Names compare without regard to the case of ASCII letters. A keyword for which there is no place any more
+ * is left out, and `keywords_full` says so. COPY and MOVE carry keywords over by name. */
+struct store_keyword_list {
+    const struct span *names; /* each 1 to STORE_KEYWORD_BYTES_MAX bytes, no space */
+    size_t count;
+};
+
+/* STORE_OP_APPEND: messages put into one mailbox of its owner (IMAP APPEND, and later others), all or none.
+ * When `unless_filed`, there is one message, and the server has filed a copy of the same submission there
+ * (same Message-ID, same content_sum, within the last seven days, still there), nothing is stored and the
+ * answer is that copy's UID with `filed`. BRANT_ENOTFOUND: no such account or mailbox. BRANT_EREFUSED: over
+ * quota. BRANT_ENOSPACE, BRANT_ELIMIT, BRANT_ESTATE as COMMIT. The bodies are consumed, as by a commit. `id`:
+ * as that of a commit, for store_commit_query, where there is one message; otherwise it is not remembered. */
+struct store_appended {
     uint64_t flags;
+    struct store_keyword_list keywords;
     int64_t time_ms; /* internal date; 0: now */
     struct span message_id, structure;
     uint8_t content_sum[STORE_SUM_BYTES];
-    bool unless_filed;
     struct store_body *body;
     /* answer */
     uint64_t message;
-    uint32_t uid, uidvalidity;
-    bool filed;
+    uint32_t uid;
+};
+struct store_append {
+    uint64_t account, mailbox; /* 0: the INBOX */
+    uint8_t id[16];
+    uint8_t session[16];
+    bool unless_filed;
+    struct store_appended *messages;
+    size_t count; /* 1 to STORE_APPEND_MAX */
+    /* answer */
+    uint32_t uidvalidity;
+    uint64_t modseq;
+    bool filed, keywords_full;
 };
 
 enum store_flag_action { STORE_FLAGS_ADD, STORE_FLAGS_REMOVE, STORE_FLAGS_REPLACE };
 
-/* FLAGS, EXPUNGE, COPY, MOVE. UIDs that are gone are no error, they count as missing.
- * BRANT_ENOTFOUND: no such account or mailbox. BRANT_ELIMIT: over STORE_UIDS_MAX.
- * BRANT_EREFUSED: over quota (COPY). */
-struct store_change {
-    uint64_t account, mailbox;
-    uint8_t session[16];
-    const uint32_t *uids;
-    size_t uid_count;
-    uint8_t action; /* FLAGS: enum store_flag_action */
-    uint64_t flags;
-    uint64_t unchanged_since; /* FLAGS: skip entries with a higher MODSEQ; 0: none */
-    uint64_t target;          /* COPY, MOVE: mailbox */
-    /* answer */
-    uint32_t changed, missing, skipped;
-    uint64_t modseq;       /* of the mailbox after it */
-    uint32_t target_first; /* COPY, MOVE: UIDs in the target are consecutive from here */
+/* UIDs, both ends included; in lists ascending and apart. */
+struct store_range {
+    uint32_t first, last;
+};
+/* Where an answer writes ranges: the caller's array. What is more than `max` ranges ends the slice early. */
+struct store_range_list {
+    struct store_range *r;
+    size_t max, count;
 };
 
-struct store_mailbox_add {
+/* FLAGS, EXPUNGE, COPY, MOVE of the entries in `ranges`. One operation looks at no more than STORE_UIDS_MAX
+ * entries and says in done_to how far it came: the caller submits the rest. COPY is all or nothing
+ * (BRANT_ELIMIT: more than STORE_COPY_MAX). What one operation changes has one MODSEQ, which no other
+ * operation has.
+ * BRANT_ENOTFOUND: no such account or mailbox. BRANT_EREFUSED: over quota (COPY), or the target is the
+ * mailbox itself (MOVE). BRANT_ESYNTAX: the ranges are not in order. */
+struct store_change {
+    uint64_t account, mailbox; /* 0: the INBOX */
+    uint8_t session[16];
+    const struct store_range *ranges;
+    size_t range_count;
+    uint64_t flags_all;                 /* entries without all of these are passed over (EXPUNGE: \Deleted) */
+    uint8_t action;                     /* FLAGS: enum store_flag_action */
+    uint64_t flags;                     /* FLAGS: system flags */
+    struct store_keyword_list keywords; /* FLAGS */
+    bool has_unchanged_since;           /* FLAGS: entries with a higher MODSEQ are passed over (`modified`) */
+    uint64_t unchanged_since;
+    uint64_t target; /* COPY, MOVE: mailbox */
+    /* answer */
+    struct store_range_list touched;  /* changed, removed, copied; r NULL: not wanted */
+    struct store_range_list modified; /* passed over because of unchanged_since; r NULL: not wanted */
+    uint32_t done_to;                 /* everything up to this UID has been dealt with; UINT32_MAX: all */
+    uint32_t changed;                 /* entries */
+    uint64_t modseq_before;           /* of the mailbox when it was decided */
+    uint64_t modseq;                  /* of what was changed; 0: nothing was */
+    uint32_t target_first;            /* COPY, MOVE: UIDs in the target are consecutive from here; 0: none */
+    uint32_t target_uidvalidity;
+    bool keywords_full;
+};
+
+/* STORE_OP_MAILBOX. Names are UTF-8 with "/" between the levels, checked by the caller; they compare byte by
+ * byte. `uses` are bits that are opaque here; 0: none.
+ * CREATE: with the levels above that are missing. BRANT_EEXISTS; BRANT_EREFUSED: another mailbox has one of
+ *   the uses; BRANT_ELIMIT: STORE_MAILBOXES_MAX. What comes under an old name again is another mailbox, with
+ * a higher UIDVALIDITY; a subscription of the name stays. DELETE: not what lies beneath. Its mail goes in the
+ * background. BRANT_ENOTFOUND; BRANT_EREFUSED: the INBOX. RENAME: with all that lies beneath, in one record;
+ * missing levels above the target are made. Ids, UIDVALIDITY, UIDs and uses stay; subscriptions stay with the
+ * names. BRANT_ENOTFOUND, BRANT_EEXISTS (the target, or something beneath it), BRANT_EREFUSED: the INBOX, or
+ * into itself; BRANT_ELIMIT: a name becomes too long. SUBSCRIBE, UNSUBSCRIBE: of a name, whether there is
+ * such a mailbox or not. No error when it is so already. All: BRANT_ENOTFOUND (the account), BRANT_ESYNTAX (a
+ * name that is empty or too long). */
+enum store_mailbox_action {
+    STORE_MAILBOX_CREATE,
+    STORE_MAILBOX_DELETE,
+    STORE_MAILBOX_RENAME,
+    STORE_MAILBOX_SUBSCRIBE,
+    STORE_MAILBOX_UNSUBSCRIBE
+};
+struct store_mailbox_op {
     uint64_t account;
-    struct span name;
-    uint64_t mailbox; /* answer */
+    uint8_t action;
+    struct span name, target;
+    uint32_t uses;
+    uint64_t mailbox; /* answer: CREATE */
 };
 
 enum store_account_option {
@@ -264,6 +333,11 @@ struct store_scram {
     uint8_t stored_key[32], server_key[32];
 };
 
+struct store_default_mailbox {
+    struct span name;
+    uint32_t uses;
+};
+
 /* ACCOUNT_ADD: BRANT_EEXISTS, BRANT_ENOTFOUND (the domain), BRANT_ESYNTAX.
  * ACCOUNT_SET (`set` says what): BRANT_ENOTFOUND. A new verifier drops the SCRAM keys of the old password
  * unless new ones come with it. ADD without a salt (all zero) makes one; options begin as enabled alone.
@@ -277,7 +351,9 @@ struct store_account {
     struct span verifier;     /* opaque; empty: nobody can log in */
     struct span expected;     /* SET_IF_VERIFIER */
     struct store_scram scram; /* ADD: the salt; SET_SCRAM: the keys (no iterations: none any more) */
-    uint64_t account;         /* answer: its id */
+    const struct store_default_mailbox *mailboxes; /* ADD: made with it, beside the INBOX */
+    size_t mailbox_count;
+    uint64_t account; /* answer: its id */
 };
 
 /* What an account has beside its password. GRANT_ADD: BRANT_EEXISTS (kind and name), BRANT_ENOTFOUND (the
@@ -329,7 +405,7 @@ struct store_op {
     union {
         struct store_commit commit;
         struct store_change change;
-        struct store_mailbox_add mailbox;
+        struct store_mailbox_op mailbox;
         struct store_account account;
         struct store_domain domain;
         struct store_alias alias;
@@ -443,20 +519,102 @@ struct store_mailbox_info {
     uint64_t mailbox;
     uint32_t uidvalidity, uidnext;
     uint64_t modseq, messages, bytes;
+    uint64_t unseen, deleted; /* messages without \Seen, with \Deleted */
+    uint32_t uses;
+    uint32_t
+        recent_from; /* no session was given messages from this UID on as \Recent; uidnext: none are left */
 };
 /* mailbox 0: the INBOX. */
 int store_mailbox_get(struct store_reader *r, uint64_t account, uint64_t mailbox,
                       struct store_mailbox_info *ret);
+int store_mailbox_find(struct store_reader *r, uint64_t account, struct span name,
+                       struct store_mailbox_info *ret);
+/* The names of its keywords in order of their bits, separated by a space. */
+int store_keywords_get(struct store_reader *r, uint64_t account, uint64_t mailbox,
+                       char ret[STORE_KEYWORDS_TEXT_MAX + 1], size_t *ret_count);
+/* UID of the first message without \Seen; 0: none. */
+int store_first_unseen(struct store_reader *r, uint64_t account, uint64_t mailbox, uint32_t *ret_uid);
+/* Messages from this UID on that are in the mailbox: RECENT of STATUS. */
+int store_count_from(struct store_reader *r, uint64_t account, uint64_t mailbox, uint32_t uid,
+                     uint32_t *ret_count);
+/* Gives a session what is \Recent: messages from *ret_from on, to nobody else from now on (0: none). Not kept
+ * over a restart of the store: what came before it is not recent any more. */
+int store_recent_claim(struct store_reader *r, uint64_t account, uint64_t mailbox, uint32_t *ret_from);
+
+/* The account's mailboxes, and the names that are only subscribed to, in the order of their bytes with "/"
+ * below all others, behind `after` (empty: from the start). Names live in the arena; BRANT_ELIMIT: it is
+ * full. Fewer rows than max: there are no more. */
+struct store_mailbox_row {
+    struct span name;
+    bool exists, subscribed;
+    struct store_mailbox_info info; /* where it exists */
+};
+int store_mailboxes_list(struct store_reader *r, uint64_t account, struct span after, struct arena *arena,
+                         struct store_mailbox_row *ret, size_t max, size_t *ret_count);
 
 struct store_entry {
     uint32_t uid, variant;
     uint64_t size; /* octets of the message as read: prefix and body */
     uint64_t flags, modseq, message;
     int64_t time_ms;
+    int64_t saved_ms; /* when it came into this mailbox; 0: unknown */
+    struct span
+        structure; /* store_entries_read, where it was asked for: in the arena; empty: there is none */
 };
 /* Entries with a UID over after_uid in order; the count may be less than max only at the end. */
 int store_entries_list(struct store_reader *r, uint64_t account, uint64_t mailbox, uint32_t after_uid,
                        struct store_entry *ret, size_t max, size_t *ret_count);
+
+/* The same with a choice: of the entries in `ranges`, those with all of flags_all and none of flags_none,
+ * that have changed after modseq (0: all). At most max, and structures of at most structure_bytes together,
+ * but at least one. A slice also ends when it has looked at very many rows. *ret_done_to as in store_change.
+ * A record that cannot be read any more gives an entry without a structure. */
+struct store_entries_query {
+    const struct store_range *ranges;
+    size_t range_count;
+    uint64_t flags_all, flags_none, modseq;
+    bool structures;
+    size_t structure_bytes;
+};
+int store_entries_read(struct store_reader *r, uint64_t account, uint64_t mailbox,
+                       const struct store_entries_query *q, struct arena *arena, struct store_entry *ret,
+                       size_t max, size_t *ret_count, uint32_t *ret_done_to);
+
+/* The UIDs that are there, from `first` to `last`, as ranges. *ret_done_to as above. */
+int store_uids_list(struct store_reader *r, uint64_t account, uint64_t mailbox, uint32_t first, uint32_t last,
+                    struct store_range_list *ret, uint32_t *ret_done_to);
+
+/* Which UIDs in `ranges` were expunged after modseq. Where the mailbox does not remember that far back: the
+ * gaps between the UIDs that are there, which are more. */
+int store_vanished(struct store_reader *r, uint64_t account, uint64_t mailbox,
+                   const struct store_range *ranges, size_t range_count, uint64_t modseq,
+                   struct store_range_list *ret, uint32_t *ret_done_to);
+
+/* What has happened in a mailbox since `modseq`. */
+struct store_changes {
+    /* asked */
+    uint64_t modseq;
+    uint32_t uid;       /* arrived: UIDs from here on */
+    bool want_vanished; /* … those expunged after vanished_modseq, from vanished_from on */
+    uint64_t vanished_modseq;
+    uint32_t vanished_from;
+    /* answer */
+    struct store_range_list arrived, vanished;
+    uint64_t now_modseq; /* the answer holds for the mailbox as it was then */
+    uint32_t uidnext;    /* arrived is complete below this */
+    uint32_t vanished_to;
+    bool flags_changed; /* of some entry below uid */
+    bool more;
+};
+int store_changes(struct store_reader *r, uint64_t account, uint64_t mailbox, struct store_changes *c);
+
+/* ---- News -----------------------------------------------------------------------------------------------
+ * While a mailbox is watched (counted), `news` is told of every change of it: on the thread of apply, when
+ * the change can be read; at most once per transaction. modseq UINT64_MAX: the mailbox is gone. Short, never
+ * blocks. Without threads: from the step that applies. BRANT_ENOTFOUND. */
+int store_watch(struct store *st, uint64_t account, uint64_t mailbox);
+void store_unwatch(struct store *st, uint64_t mailbox); /* gone already: nothing */
+void store_on_news(struct store *st, void (*news)(void *ctx, uint64_t mailbox, uint64_t modseq), void *ctx);
 
 /* One message, held open for reading in pieces. Its bytes are verified against their checksums: the journal
  * record when it is opened, a body file block by block as it is read. BRANT_ECORRUPT: this message is

@@ -149,7 +149,7 @@ static int round_of(struct store *st, uint64_t bob, uint32_t number)
 {
     struct store_op change = {0};
     uint64_t message;
-    uint32_t uid = number / 2;
+    struct store_range range = {number / 2, number / 2};
     int rc = submission(st, bob, number, &message);
 
     if (!rc && number % 3 == 0) {
@@ -162,7 +162,7 @@ static int round_of(struct store *st, uint64_t bob, uint32_t number)
     }
     if (!rc && number % 5 == 0) {
         change = (struct store_op){.kind = STORE_OP_EXPUNGE,
-                                   .change = {.account = bob, .uids = &uid, .uid_count = 1}};
+                                   .change = {.account = bob, .ranges = &range, .range_count = 1}};
         rc = run(st, &change);
     }
     return rc;
@@ -215,7 +215,9 @@ static int tell_account(struct store *st, struct store_reader *r, const struct s
     for (const struct dir_grant *g = a->grants; g; g = g->next)
         printf("%u:%.*s,", (unsigned)g->kind, (int)g->name_len, (const char *)g->name);
     printf("\n");
-    for (const struct dir_mailbox *box = a->boxes; !rc && box; box = box->next) {
+    for (size_t k = 0; !rc && k < a->box_count; k++) {
+        const struct dir_mailbox *box = a->boxes[k];
+
         rc = store_entries_list(r, a->id, box->id, 0, entries, 1000, &count);
         for (size_t i = 0; !rc && i < count; i++)
             rc = tell_message(r, info->address, box, &entries[i]);

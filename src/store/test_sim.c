@@ -305,7 +305,7 @@ static bool recover(struct sim *s)
 
 static bool is_admin(enum store_op_kind kind)
 {
-    return kind >= STORE_OP_MAILBOX_ADD && kind <= STORE_OP_GRANT_REMOVE;
+    return kind >= STORE_OP_DOMAIN_ADD && kind <= STORE_OP_GRANT_REMOVE;
 }
 
 static bool after_crash(struct sim *s)

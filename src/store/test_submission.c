@@ -334,13 +334,9 @@ static void sender_removed(void **state)
 
 static uint64_t box_of(struct bench *b, uint64_t account, const char *name)
 {
-    const struct dir_account *a = dir_account(&b->st->dir, account);
+    const struct dir_mailbox *box = dir_box_named(dir_account(&b->st->dir, account), span_str(name));
 
-    for (const struct dir_mailbox *box = a->boxes; box; box = box->next) {
-        if (!strcmp(box->name, name))
-            return box->id;
-    }
-    return 0;
+    return box ? box->id : 0;
 }
 
 static void sent_copy(void **state)
@@ -462,19 +458,23 @@ static void each_alone(void **state)
 /* ---- APPEND
  * --------------------------------------------------------------------------------------------------- */
 
+static struct store_appended one; /* the message of the last one */
+
 static int append(struct bench *b, struct store_op *op, uint64_t mailbox, uint8_t sum, bool unless_filed)
 {
+    one = (struct store_appended){.flags = STORE_FLAG_SEEN,
+                                  .time_ms = 1600000000000,
+                                  .message_id = SPAN_LIT("<sent@brant.test>"),
+                                  .structure = SPAN_LIT("opaque"),
+                                  .content_sum = {7, sum},
+                                  .body = bench_body(b, SPAN_LIT("draft"))};
     *op = (struct store_op){.kind = STORE_OP_APPEND,
                             .append = {.account = alice,
                                        .mailbox = mailbox,
                                        .session = {1},
-                                       .flags = STORE_FLAG_SEEN,
-                                       .time_ms = 1600000000000,
-                                       .message_id = SPAN_LIT("<sent@brant.test>"),
-                                       .structure = SPAN_LIT("opaque"),
-                                       .content_sum = {7, sum},
-                                       .unless_filed = unless_filed,
-                                       .body = bench_body(b, SPAN_LIT("draft"))}};
+                                       .messages = &one,
+                                       .count = 1,
+                                       .unless_filed = unless_filed}};
     return bench_run(b, op);
 }
 
@@ -492,11 +492,11 @@ static void appended(void **state)
     buf_init(&out, 4096);
     assert_int_equal(append(b, &op, 0, 1, true), BRANT_OK);
     assert_false(op.append.filed);
-    assert_int_equal(op.append.uid, 1);
+    assert_int_equal(one.uid, 1);
     assert_true(op.append.uidvalidity > 0);
     /* One that was appended is no filed copy. */
     assert_int_equal(append(b, &op, 0, 1, true), BRANT_OK);
-    assert_int_equal(op.append.uid, 2);
+    assert_int_equal(one.uid, 2);
     assert_int_equal(append(b, &op, 4711, 1, false), BRANT_ENOTFOUND);
     assert_int_equal(append(b, &op, bob, 1, false), BRANT_ENOTFOUND); /* another's mailbox */
     assert_int_equal(bench_run(b, &other), BRANT_OK);
@@ -525,8 +525,8 @@ static void recognised(void **state)
     for (int round = 0; round < 3; round++) {
         assert_int_equal(append(b, &op, sent, 1, true), BRANT_OK);
         assert_true(op.append.filed);
-        assert_int_equal(op.append.uid, 1);
-        assert_int_not_equal(op.append.message, 0);
+        assert_int_equal(one.uid, 1);
+        assert_int_not_equal(one.message, 0);
         assert_int_equal(op.append.uidvalidity, dir_mailbox(&b->st->dir, sent)->uidvalidity);
         settle_and_check(b);
     }
@@ -536,7 +536,7 @@ static void recognised(void **state)
     assert_false(op.append.filed);
     assert_int_equal(append(b, &op, sent, 1, false), BRANT_OK);
     assert_false(op.append.filed);
-    assert_int_equal(op.append.uid, 3);
+    assert_int_equal(one.uid, 3);
     b->now_ms += (int64_t)6 * 24 * 3600 * 1000;
     assert_int_equal(append(b, &op, sent, 1, true), BRANT_OK);
     assert_true(op.append.filed);
@@ -548,11 +548,14 @@ static void recognised(void **state)
     uid = 5;
     change = (struct store_op){
         .kind = STORE_OP_EXPUNGE,
-        .change = {.account = alice, .mailbox = sent, .uids = &uid, .uid_count = 1},
+        .change = {.account = alice,
+                   .mailbox = sent,
+                   .ranges = &(struct store_range){uid, uid},
+                   .range_count = 1},
     };
     assert_int_equal(append(b, &op, sent, 5, true), BRANT_OK);
     assert_true(op.append.filed);
-    assert_int_equal(op.append.uid, 5);
+    assert_int_equal(one.uid, 5);
     assert_int_equal(bench_run(b, &change), BRANT_OK);
     assert_int_equal(append(b, &op, sent, 5, true), BRANT_OK);
     assert_false(op.append.filed);
@@ -578,20 +581,22 @@ static void recognised_in_order(void **state)
         memset(answered, 0, sizeof answered);
         s->op.done = bench_answered;
         s->op.ctx = &answered[0];
-        ops[0] = (struct store_op){
-            .kind = STORE_OP_EXPUNGE,
-            .done = bench_answered,
-            .ctx = &answered[1],
-            .change = {.account = alice, .mailbox = sent, .uids = &uid, .uid_count = (size_t)expunge}};
-        ops[1] = (struct store_op){.kind = STORE_OP_APPEND,
+        ops[0] = (struct store_op){.kind = STORE_OP_EXPUNGE,
                                    .done = bench_answered,
-                                   .ctx = &answered[2],
-                                   .append = {.account = alice,
+                                   .ctx = &answered[1],
+                                   .change = {.account = alice,
                                               .mailbox = sent,
-                                              .message_id = SPAN_LIT("<sent@brant.test>"),
-                                              .content_sum = {7, (uint8_t)(2 + expunge)},
-                                              .unless_filed = true,
-                                              .body = bench_body(b, SPAN_LIT("x"))}};
+                                              .ranges = &(struct store_range){uid, uid},
+                                              .range_count = (size_t)expunge}};
+        one = (struct store_appended){.message_id = SPAN_LIT("<sent@brant.test>"),
+                                      .content_sum = {7, (uint8_t)(2 + expunge)},
+                                      .body = bench_body(b, SPAN_LIT("x"))};
+        ops[1] = (struct store_op){
+            .kind = STORE_OP_APPEND,
+            .done = bench_answered,
+            .ctx = &answered[2],
+            .append = {
+                .account = alice, .mailbox = sent, .messages = &one, .count = 1, .unless_filed = true}};
         store_submit(b->st, &s->op);
         store_submit(b->st, &ops[0]);
         store_submit(b->st, &ops[1]);
@@ -603,7 +608,7 @@ static void recognised_in_order(void **state)
         assert_int_equal(ops[0].result, BRANT_OK);
         assert_int_equal(ops[1].result, BRANT_OK);
         assert_int_equal(ops[1].append.filed, expunge == 0);
-        assert_int_equal(ops[1].append.uid, expunge ? 4 : 2);
+        assert_int_equal(one.uid, expunge ? 4 : 2);
         free(s);
     }
     assert_int_equal(dir_mailbox(&b->st->dir, sent)->parked, 0);

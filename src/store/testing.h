@@ -177,14 +177,22 @@ static inline int bench_commit(struct bench *b, uint8_t id, const char *rcpt, st
 static inline int bench_change(struct bench *b, struct store_op *op, enum store_op_kind kind,
                                uint64_t account, const uint32_t *uids, size_t count)
 {
+    struct store_range ranges[64];
+
+    assert_true(count <= 64);
+    for (size_t i = 0; i < count; i++)
+        ranges[i] = (struct store_range){uids[i], uids[i]};
     *op = (struct store_op){.kind = kind,
                             .change = {.account = account,
-                                       .uids = uids,
-                                       .uid_count = count,
+                                       .ranges = ranges,
+                                       .range_count = count,
                                        .flags = op->change.flags,
                                        .action = op->change.action,
                                        .target = op->change.target,
-                                       .unchanged_since = op->change.unchanged_since}};
+                                       .has_unchanged_since = op->change.has_unchanged_since,
+                                       .unchanged_since = op->change.unchanged_since,
+                                       .touched = op->change.touched,
+                                       .modified = op->change.modified}};
     return bench_run(b, op);
 }
 

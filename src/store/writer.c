@@ -85,6 +85,15 @@ int writer_append(struct store *st, uint16_t type, const union record *rec, cons
     return BRANT_OK;
 }
 
+int writer_sync(struct store *st)
+{
+    int rc = journal_sync(st->journal);
+
+    if (rc)
+        atomic_store(&st->dead, true);
+    return rc ? BRANT_EIO : BRANT_OK;
+}
+
 static void answer(struct store *st, struct store_op *op)
 {
     op->next = NULL;
@@ -206,8 +215,7 @@ static void answer_all(struct store *st, bool died)
             store_body_free(op->commit.body);
             op->commit.body = NULL;
         } else if (op->kind == STORE_OP_APPEND) {
-            store_body_free(op->append.body);
-            op->append.body = NULL;
+            store_append_free(op);
         }
         op->done(op);
     }

@@ -13,10 +13,12 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import journal_reader  # noqa: E402
 from attempts import Ledger, verify, verify_queue  # noqa: E402
 
-MESSAGE, FLAGS, EXPUNGE, COPY, MOVE, ENTRIES, MAILBOX, ACCOUNT, DOMAIN, ALIAS, RETIRE, QUEUE = range(1, 13)
-NEWEST = {MESSAGE: 2, ACCOUNT: 2}  # all other types have version 1
+MESSAGE, FLAGS, EXPUNGE, COPY, MOVE, ENTRIES, MAILBOX, ACCOUNT, DOMAIN, ALIAS, RETIRE, QUEUE, MAILBOXES, \
+    SUBSCRIPTIONS = range(1, 15)
+NEWEST = {MESSAGE: 2, FLAGS: 2, EXPUNGE: 2, COPY: 2, MOVE: 2, ENTRIES: 2, ACCOUNT: 2}  # all other types have version 1
 INLINE, FILE = 1, 2
-LIVE, REMOVED = 0, 2
+LIVE, REMOVING, REMOVED = 0, 1, 2
+EVERY_UID = (1 << 32) - 1
 QUEUE_REMOVED = 0
 
 
@@ -77,8 +79,20 @@ def grant(f):
 def mailbox(f):
     ident, account, state, name = f.number(8), f.number(8), f.number(1), f.text().decode()
     f.take(4 + 4 + 8)
-    f.text()  # keywords
-    return ident, account, state, name
+    f.text()
+    return {"id": ident, "account": account, "state": state, "name": name, "removed_to": 0, "uses": 0, "keywords": ""}
+
+
+def mailbox_state(f):
+    ident, account, state, name = f.number(8), f.number(8), f.number(1), f.text().decode()
+    f.take(4 + 4 + 8 + 8)
+    return {"id": ident, "account": account, "state": state, "name": name, "removed_to": f.number(4), "uses": f.number(4),
+            "keywords": f.text().decode()}
+
+
+def subscription(f):
+    keys = ("id", "account", "state", "name")
+    return dict(zip(keys, (f.number(8), f.number(8), f.number(1), f.text().decode())))
 
 
 class Journal:
@@ -89,7 +103,8 @@ class Journal:
         self.messages = {}   # id -> (prefixes, body kind, body bytes or body file name, body length)
         self.entries = {}    # (mailbox, uid) -> entry
         self.accounts = {}   # id -> {"address", "options", "quota", "inbox", "grants"}
-        self.mailboxes = {}  # id -> name
+        self.mailboxes = {}  # id -> as its record says
+        self.subscriptions = {}  # id -> (account, name)
         self.queue = {}      # (message, recipient) -> row
         self.highest_uid = {}
         self.problems = []
@@ -107,6 +122,12 @@ class Journal:
             self.account(record, f)
         elif record.type == MAILBOX:
             self.mailbox(record.seq, mailbox(f))
+        elif record.type == MAILBOXES:
+            for found in f.many(mailbox_state):
+                self.mailbox(record.seq, found)
+        elif record.type == SUBSCRIPTIONS:
+            for found in f.many(subscription):
+                self.subscription(record.seq, found)
         elif record.type == QUEUE:
             f.number(8)  # time
             for row in f.many(queue_row):
@@ -161,19 +182,31 @@ class Journal:
 
     def change(self, record, f):
         f.take(16 + 8)
-        for e in f.many(entry):
+        entries = f.many(entry)
+        for e in entries:
             self.place(e, record.seq)
         for g in f.many(gone):
             self.entries.pop((g["mailbox"], g["uid"]), None)
             self.highest_uid[g["mailbox"]] = max(self.highest_uid.get(g["mailbox"], 0), g["uid"])
         f.many(box)
+        if record.version >= 2 and len(f.many(lambda g: g.number(8))) != len(entries):
+            raise ValueError(f"record {record.seq}: not one time for each entry")
 
     def mailbox(self, seq, found):
-        ident, _, state, name = found
-        if state == REMOVED:
-            self.mailboxes.pop(ident or seq, None)
+        ident = found["id"] or seq
+        if found["state"] == LIVE:
+            self.mailboxes[ident] = found
+            return
+        self.mailboxes.pop(ident, None)
+        removed_to = EVERY_UID if found["state"] == REMOVED else found["removed_to"]
+        for key in [key for key in self.entries if key[0] == ident and key[1] <= removed_to]:
+            del self.entries[key]
+
+    def subscription(self, seq, found):
+        if found["state"] == LIVE:
+            self.subscriptions[found["id"] or seq] = found["account"], found["name"]
         else:
-            self.mailboxes[ident or seq] = name
+            self.subscriptions.pop(found["id"] or seq, None)
 
     def account(self, record, f):
         ident, state, address = f.number(8) or record.seq, f.number(1), f.text().decode()

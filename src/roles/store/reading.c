@@ -220,28 +220,30 @@ void on_message_read(struct server *sv, struct peer *p, const struct ipc_message
 
 struct expunge_op {
     struct op op;
-    uint32_t *uids; /* in the arena */
-    size_t count, given;
+    struct store_range *ranges; /* in the arena */
+    size_t count;
 };
 
-/* One operation takes a bounded number of UIDs. */
-static void expunge_slice(struct expunge_op *e)
+/* One operation looks at a bounded number of messages: the rest is for the next one. */
+static void expunge_slice(struct expunge_op *e, uint32_t done_to)
 {
     struct store_change *change = &e->op.store.change;
-    size_t count = e->count - e->given;
-    if (count > STORE_UIDS_MAX)
-        count = STORE_UIDS_MAX;
-    change->uids = e->uids + e->given;
-    change->uid_count = count;
-    e->given += count;
+    while (e->count > 0 && e->ranges[0].last <= done_to) {
+        e->ranges++;
+        e->count--;
+    }
+    if (e->count > 0 && e->ranges[0].first <= done_to)
+        e->ranges[0].first = done_to + 1;
+    change->ranges = e->ranges;
+    change->range_count = e->count;
     op_submit(&e->op);
 }
 
 static void expunge_finish(struct op *op)
 {
     struct expunge_op *e = (struct expunge_op *)op;
-    if (op->store.result == BRANT_OK && e->given < e->count) {
-        expunge_slice(e);
+    if (op->store.result == BRANT_OK && op->store.change.done_to != UINT32_MAX) {
+        expunge_slice(e, op->store.change.done_to);
         return;
     }
     struct peer *p = server_peer(op->sv, op->peer);
@@ -266,7 +268,7 @@ void on_maildrop_expunge(struct server *sv, struct peer *p, const struct ipc_mes
         server_result(p, m->tag, server_status_of(rc), NULL);
         return;
     }
-    struct expunge_op *e = op_new(sv, sizeof *e, IPC_CHUNK_MAX + 1024);
+    struct expunge_op *e = op_new(sv, sizeof *e, 2 * IPC_CHUNK_MAX + 1024);
     e->op.peer = p->sessions.channel;
     e->op.tag = m->tag;
     e->op.finish = expunge_finish;
@@ -274,11 +276,11 @@ void on_maildrop_expunge(struct server *sv, struct peer *p, const struct ipc_mes
     e->op.store.change = (struct store_change){.account = session->account, .mailbox = info.inbox};
     memcpy(e->op.store.change.session, session->id.b, sizeof session->id.b);
     e->count = x->uids.len / 4;
-    e->uids = arena_array(&e->op.arena, e->count, sizeof *e->uids);
-    assert(e->uids);
+    e->ranges = arena_array(&e->op.arena, e->count, sizeof *e->ranges);
+    assert(e->ranges);
     struct wire_reader uids = wire_read(x->uids);
     for (size_t i = 0; i < e->count; i++)
-        e->uids[i] = wire_get_u32(&uids);
+        e->ranges[i].first = e->ranges[i].last = wire_get_u32(&uids);
     mem_wipe(&info, sizeof info);
-    expunge_slice(e);
+    expunge_slice(e, 0);
 }
