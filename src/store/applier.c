@@ -26,6 +26,14 @@ void applier_done(struct applier *ap)
     arena_done(&ap->arena);
     free(ap->dead);
     ap->dead = NULL;
+    free(ap->news.items);
+    ap->news = (struct news_list){0};
+}
+
+static void news(struct applier *ap, uint64_t mailbox, uint64_t modseq)
+{
+    if (ap->live)
+        news_add(&ap->news, mailbox, modseq);
 }
 
 /* ---- What is gathered over a transaction -------------------------------------------------------------- */
@@ -38,6 +46,7 @@ static int flush_boxes(struct applier *ap)
         TRY(index_exec(ap->ix, INDEX_BOX_ADD, INDEX_N(b->mailbox), INDEX_N(b->account), INDEX_N(b->uidnext),
                        INDEX_N(b->modseq), INDEX_N(b->rec_seq), INDEX_N(b->messages), INDEX_N(b->bytes),
                        INDEX_N(b->unseen), INDEX_N(b->deleted)));
+        news(ap, b->mailbox, b->modseq);
         *b = (struct box_delta){0};
     }
     ap->used_count = 0;
@@ -88,7 +97,7 @@ static int segment_add(struct applier *ap, uint32_t segment, int64_t bytes)
 
 static void remember_dead_file(struct applier *ap, const uint8_t id[16])
 {
-    if (!ap->collect_dead)
+    if (!ap->live)
         return;
     if (ap->dead_count == ap->dead_cap) {
         ap->dead_cap = ap->dead_cap ? ap->dead_cap * 2 : 16;
@@ -402,6 +411,7 @@ static int apply_mailbox(struct applier *ap, const struct record_mailbox_state *
 
     if (m->state == RECORD_STATE_LIVE)
         return mailbox_write(ap, id, m);
+    news(ap, id, UINT64_MAX);
     if (m->state == RECORD_STATE_REMOVING) {
         TRY(mailbox_empty(ap, m->account, id, m->removed_to));
         return index_exec(ap->ix, INDEX_MAILBOX_REMOVING, INDEX_N(id), INDEX_N(m->account),
@@ -463,6 +473,7 @@ static int account_empty(struct applier *ap, uint64_t id)
             return rc == BRANT_ENOTFOUND ? BRANT_OK : rc;
         mailbox = index_number(ap->ix, INDEX_MAILBOX_OF_ACCOUNT, 0);
         index_reset(ap->ix, INDEX_MAILBOX_OF_ACCOUNT);
+        news(ap, mailbox, UINT64_MAX);
         TRY(mailbox_empty(ap, id, mailbox, UINT32_MAX));
         TRY(index_exec(ap->ix, INDEX_MAILBOX_DELETE, INDEX_N(mailbox)));
     }
@@ -593,4 +604,5 @@ void applier_rollback(struct applier *ap)
     ap->used_count = 0;
     ap->segment_count = 0;
     ap->dead_count = 0;
+    ap->news.count = 0;
 }

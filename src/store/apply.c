@@ -98,6 +98,7 @@ static void applied(struct store *st, struct batch *batches)
     pthread_cond_broadcast(&st->applied_cond);
     pthread_cond_signal(&st->writer_cond);
     pthread_mutex_unlock(&st->lock);
+    news_tell(&st->news, &st->applier.news);
     while ((b = batches)) {
         batches = b->next;
         batch_put(st, b);

@@ -411,10 +411,47 @@ static int chunk_entries(struct compactor *c)
     return !first;
 }
 
+/* What is forgotten is remembered to be: the mailbox says up to which MODSEQ it may be. BRANT_ELIMIT: the
+ * chunk is full. */
+static int forget(struct compactor *c, const struct record_gone *g, struct emit **floors)
+{
+    size_t i = 0;
+
+    if (!*floors) {
+        if (c->emit_count == EMITS)
+            return BRANT_ELIMIT;
+        *floors = emit_new(c, EMIT_FLOOR);
+    }
+    while (i < (*floors)->count && (*floors)->ids[i] != g->mailbox)
+        i++;
+    if (i == EMIT_MAX)
+        return BRANT_ELIMIT;
+    if (i == (*floors)->count) {
+        (*floors)->ids[(*floors)->count++] = g->mailbox;
+        (*floors)->floors[i] = 0;
+    }
+    if ((*floors)->floors[i] < g->modseq)
+        (*floors)->floors[i] = g->modseq;
+    return BRANT_OK;
+}
+
+/* BRANT_ELIMIT: the chunk is full. */
+static int keep(struct compactor *c, const struct record_gone *g, struct emit **e)
+{
+    if (!*e || (*e)->mailbox != g->mailbox || (*e)->count == EMIT_MAX) {
+        if (c->emit_count == EMITS)
+            return BRANT_ELIMIT;
+        *e = emit_new(c, EMIT_GONE);
+        (*e)->mailbox = g->mailbox;
+    }
+    (*e)->gone[(*e)->count++] = *g;
+    return BRANT_OK;
+}
+
 static int chunk_gone(struct compactor *c, int64_t now_ms)
 {
     enum index_statement s = INDEX_IN_GONE;
-    struct emit *e = NULL;
+    struct emit *kept = NULL, *floors = NULL;
     bool any = false;
     int rc =
         index_query(c->ix, s, INDEX_N(c->segment.first_seq), INDEX_N(c->segment.last_seq), INDEX_N(c->cursor),
@@ -430,14 +467,8 @@ static int chunk_gone(struct compactor *c, int64_t now_ms)
                                 .time_ms = index_number(c->ix, s, 6)};
         bool drop = droppable(c, g.message, g.time_ms, c->st->config.gone_retention_ms, now_ms);
 
-        if (!drop && (!e || e->mailbox != g.mailbox || e->count == EMIT_MAX)) {
-            if (c->emit_count == EMITS)
-                break;
-            e = emit_new(c, EMIT_GONE);
-            e->mailbox = g.mailbox;
-        }
-        if (!drop)
-            e->gone[e->count++] = g;
+        if (drop ? forget(c, &g, &floors) : keep(c, &g, &kept))
+            break;
         any = true;
         c->cursor = index_number(c->ix, s, 7);
         c->cursor_mailbox = g.mailbox;

@@ -27,6 +27,29 @@ static int emit_gone(struct store *st, struct emit *e)
     return dir_mailbox(&st->dir, e->mailbox) ? append(st, RECORD_ENTRIES, &rec) : BRANT_OK;
 }
 
+/* Before tombstones are forgotten: whoever asks for what they said has to be told that it is not known. */
+static int emit_floors(struct store *st, struct emit *e)
+{
+    for (size_t i = 0; i < e->count; i++) {
+        struct dir_mailbox *box = dir_mailbox(&st->dir, e->ids[i]);
+        struct record_mailbox_state state;
+        union record rec = {.mailboxes = {.mailboxes = &state, .mailboxes_count = 1}};
+        int rc;
+
+        if (!box || box->state != RECORD_STATE_LIVE || box->gone_floor >= e->floors[i])
+            continue;
+        state = ops_mailbox_state(box);
+        state.gone_floor = e->floors[i];
+        rc = append(st, RECORD_MAILBOXES, &rec);
+        if (rc)
+            return rc;
+        pthread_mutex_lock(&st->dir.lock);
+        box->gone_floor = e->floors[i];
+        pthread_mutex_unlock(&st->dir.lock);
+    }
+    return BRANT_OK;
+}
+
 static int emit_entries(struct store *st, struct emit *e)
 {
     struct dir_mailbox *box = dir_mailbox(&st->dir, e->mailbox);
@@ -228,6 +251,8 @@ static int emit(struct store *st, struct emit *e)
         return emit_message(st, e);
     case EMIT_GONE:
         return emit_gone(st, e);
+    case EMIT_FLOOR:
+        return emit_floors(st, e);
     case EMIT_ENTRIES:
         return emit_entries(st, e);
     case EMIT_QUEUE:

@@ -30,6 +30,7 @@ static const char schema[] =
     " message INTEGER NOT NULL, account INTEGER NOT NULL, size INTEGER NOT NULL, time_ms INTEGER NOT NULL,"
     " rec_seq INTEGER NOT NULL, PRIMARY KEY(mailbox,uid)) WITHOUT ROWID;"
     "CREATE INDEX gone_seq ON gone(rec_seq);"
+    "CREATE INDEX gone_modseq ON gone(mailbox,modseq);"
     "CREATE TABLE mailbox(id INTEGER PRIMARY KEY, account INTEGER NOT NULL, state INTEGER NOT NULL DEFAULT 0,"
     " name TEXT, uidvalidity INTEGER NOT NULL DEFAULT 0, uidnext INTEGER NOT NULL DEFAULT 1,"
     " modseq INTEGER NOT NULL DEFAULT 0, keywords BLOB, def_seq INTEGER NOT NULL DEFAULT 0,"
@@ -68,6 +69,7 @@ static const char schema[] =
 
 static const char *const sql[INDEX_STATEMENT_COUNT] = {
     [INDEX_BEGIN] = "BEGIN IMMEDIATE",
+    [INDEX_BEGIN_READ] = "BEGIN",
     [INDEX_COMMIT] = "COMMIT",
     [INDEX_ROLLBACK] = "ROLLBACK",
     [INDEX_META_GET] = "SELECT value FROM meta WHERE key=?1",
@@ -95,12 +97,28 @@ static const char *const sql[INDEX_STATEMENT_COUNT] = {
     [INDEX_ENTRY_RANGE] = "SELECT " ENTRY_COLUMNS
                           " FROM entry WHERE mailbox=?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid LIMIT ?4",
     [INDEX_ENTRY_OF_MESSAGE] = "SELECT 1 FROM entry WHERE message=?1 LIMIT 1",
+    [INDEX_ENTRY_UIDS] = "SELECT uid FROM entry WHERE mailbox=?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid",
+    [INDEX_ENTRY_LOWEST] = "SELECT uid FROM entry WHERE mailbox=?1 ORDER BY uid LIMIT 1",
+    [INDEX_ENTRY_HIGHEST] = "SELECT uid FROM entry WHERE mailbox=?1 ORDER BY uid DESC LIMIT 1",
+    [INDEX_ENTRY_COUNT] = "SELECT count(*) FROM entry WHERE mailbox=?1 AND uid BETWEEN ?2 AND ?3",
+    [INDEX_ENTRY_UNSEEN] = "SELECT uid FROM entry WHERE mailbox=?1 AND uid BETWEEN ?2 AND ?3 AND flags&1=0"
+                           " ORDER BY uid LIMIT 1",
+    [INDEX_ENTRY_NEXT] = "SELECT uid FROM entry WHERE mailbox=?1 AND uid>=?2 ORDER BY uid LIMIT 1",
+    [INDEX_ENTRY_CHANGED] = "SELECT uid FROM entry INDEXED BY entry_modseq WHERE mailbox=?1 AND modseq>?2"
+                            " AND rec_seq<>message LIMIT ?3",
+    [INDEX_ENTRY_CHANGED_FIRST] = "SELECT uid,modseq FROM entry INDEXED BY entry_modseq WHERE mailbox=?1"
+                                  " AND modseq>?2 AND rec_seq<>message ORDER BY modseq,uid LIMIT 1",
+    [INDEX_ENTRY_TELLING] = "SELECT uid,modseq FROM entry WHERE mailbox=?1 AND uid BETWEEN ?2 AND ?3"
+                            " AND (rec_seq=message OR modseq<=?4) ORDER BY uid LIMIT 1",
     [INDEX_ENTRY_ANY] = "SELECT " ENTRY_COLUMNS " FROM entry WHERE (mailbox,uid)>(?1,?2)"
                         " ORDER BY mailbox,uid LIMIT ?3",
     [INDEX_GONE_PUT] = "INSERT OR REPLACE INTO gone(mailbox,uid,modseq,message,account,size,time_ms,rec_seq)"
                        " VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
     [INDEX_GONE_NTH] = "SELECT uid FROM gone WHERE mailbox=?1 AND uid>?2 ORDER BY uid LIMIT 1 OFFSET ?3",
     [INDEX_GONE_WIPE] = "DELETE FROM gone WHERE mailbox=?1 AND uid<=?2",
+    [INDEX_GONE_UIDS] = "SELECT uid,modseq FROM gone WHERE mailbox=?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid",
+    [INDEX_GONE_SINCE] =
+        "SELECT uid FROM gone INDEXED BY gone_modseq WHERE mailbox=?1 AND modseq>?2 LIMIT ?3",
     [INDEX_QUEUE_PUT] = "INSERT OR REPLACE INTO queue(" QUEUE_COLUMNS ")"
                         " VALUES(?1,?2,?3,?4,?5,?6,?7,CAST(?8 AS TEXT),CAST(?9 AS TEXT),?10)",
     [INDEX_QUEUE_GET] = "SELECT " QUEUE_COLUMNS " FROM queue WHERE message=?1 AND recipient=?2",
@@ -132,6 +150,7 @@ static const char *const sql[INDEX_STATEMENT_COUNT] = {
         " def_seq=excluded.def_seq, rec_seq=excluded.rec_seq, uses=0, gone_floor=0,"
         " removed_to=max(removed_to,excluded.removed_to)",
     [INDEX_MAILBOX_GET] = "SELECT " MAILBOX_COLUMNS " FROM mailbox WHERE id=?1",
+    [INDEX_MAILBOX_VIEW] = "SELECT uidnext,modseq,messages,gone_floor FROM mailbox WHERE id=?1 AND state=0",
     [INDEX_MAILBOX_LIST] = "SELECT " MAILBOX_COLUMNS " FROM mailbox WHERE state<2 ORDER BY account,name",
     [INDEX_MAILBOX_OF_ACCOUNT] = "SELECT id FROM mailbox WHERE account=?1 ORDER BY id LIMIT 1",
     [INDEX_MAILBOX_DELETE] = "DELETE FROM mailbox WHERE id=?1",
@@ -306,6 +325,11 @@ int index_simple(struct index *ix, enum index_statement s)
 uint64_t index_changes(struct index *ix)
 {
     return (uint64_t)sqlite3_changes(ix->db);
+}
+
+bool index_in_transaction(struct index *ix)
+{
+    return !sqlite3_get_autocommit(ix->db);
 }
 
 uint64_t index_number(struct index *ix, enum index_statement s, int column)

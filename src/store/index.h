@@ -14,6 +14,7 @@ enum { INDEX_VERSION = 3 };
 
 enum index_statement {
     INDEX_BEGIN,
+    INDEX_BEGIN_READ,
     INDEX_COMMIT,
     INDEX_ROLLBACK,
     INDEX_META_GET,
@@ -33,10 +34,21 @@ enum index_statement {
     INDEX_ENTRY_LIST,
     INDEX_ENTRY_RANGE,
     INDEX_ENTRY_OF_MESSAGE,
+    INDEX_ENTRY_UIDS,
+    INDEX_ENTRY_LOWEST,
+    INDEX_ENTRY_HIGHEST,
+    INDEX_ENTRY_COUNT,
+    INDEX_ENTRY_UNSEEN,
+    INDEX_ENTRY_NEXT,
+    INDEX_ENTRY_CHANGED,
+    INDEX_ENTRY_CHANGED_FIRST,
+    INDEX_ENTRY_TELLING,
     INDEX_ENTRY_ANY,
     INDEX_GONE_PUT,
     INDEX_GONE_NTH,
     INDEX_GONE_WIPE,
+    INDEX_GONE_UIDS,
+    INDEX_GONE_SINCE,
     INDEX_QUEUE_PUT,
     INDEX_QUEUE_GET,
     INDEX_QUEUE_OF_MESSAGE,
@@ -47,6 +59,7 @@ enum index_statement {
     INDEX_MAILBOX_REMOVING,
     INDEX_MAILBOX_REMOVED,
     INDEX_MAILBOX_GET,
+    INDEX_MAILBOX_VIEW,
     INDEX_MAILBOX_LIST,
     INDEX_MAILBOX_OF_ACCOUNT,
     INDEX_MAILBOX_DELETE,
@@ -133,6 +146,7 @@ int index_run(struct index *ix, enum index_statement s, const struct index_value
 #define index_exec(ix, s, ...) index_run(ix, s, INDEX_ARGS(__VA_ARGS__))
 int index_simple(struct index *ix, enum index_statement s); /* one without values */
 uint64_t index_changes(struct index *ix);                   /* rows changed by the last statement */
+bool index_in_transaction(struct index *ix);
 
 /* Rows: bind, then index_row until BRANT_ENOTFOUND, or index_reset to stop early. */
 int index_bind(struct index *ix, enum index_statement s, const struct index_value *values, size_t count);

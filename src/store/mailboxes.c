@@ -179,6 +179,13 @@ void dir_mailbox_rename(struct dir_mailbox *box, struct span name)
     free(old);
 }
 
+void dir_mailbox_unseen(struct dir_mailbox *box, uint32_t uid)
+{
+    box->unseen_turn++;
+    if (box->unseen_from > uid)
+        box->unseen_from = uid;
+}
+
 static int compare_boxes(const void *a, const void *b)
 {
     const struct dir_mailbox *const *x = a, *const *y = b;

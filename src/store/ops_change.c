@@ -370,6 +370,12 @@ static void heads(struct change *c)
 
     pthread_mutex_lock(&d->lock);
     ops_box_count(c->box, &c->from_tally);
+    for (size_t i = 0; !c->to && i < c->rec->entries_count; i++) {
+        if (!(c->rec->entries[i].flags & STORE_FLAG_SEEN)) {
+            dir_mailbox_unseen(c->box, c->rec->entries[i].uid);
+            break;
+        }
+    }
     if (c->to)
         ops_box_count(c->to, &c->to_tally);
     for (size_t i = 0; i < c->rec->boxes_count; i++)

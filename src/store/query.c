@@ -3,7 +3,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "store/state.h"
+#include "store/query.h"
 
 enum { MOVED_TRIES = 5 };
 
@@ -27,6 +27,9 @@ int store_reader_new(struct store *st, struct store_reader **ret)
         return rc;
     }
     r->st = st;
+    r->rows_max = QUERY_ROWS_MAX;
+    r->uids_max = QUERY_UIDS_MAX;
+    r->sorted_max = QUERY_SORTED_MAX;
     *ret = r;
     return BRANT_OK;
 }
@@ -39,52 +42,12 @@ void store_reader_free(struct store_reader *r)
     free(r);
 }
 
-/* The mailbox, if it is that account's; and everything acknowledged for the account is applied. */
-static int barrier(struct store_reader *r, uint64_t account, uint64_t mailbox, struct store_mailbox_info *ret)
-{
-    struct store *st = r->st;
-    struct dir_account *a;
-    struct dir_mailbox *box = NULL;
-    uint64_t seq = 0;
-
-    pthread_mutex_lock(&st->dir.lock);
-    a = dir_account(&st->dir, account);
-    if (a && a->state == RECORD_STATE_LIVE)
-        box = dir_mailbox(&st->dir, mailbox ? mailbox : a->inbox);
-    if (box && box->account == a && box->state == RECORD_STATE_LIVE) {
-        seq = a->last_seq;
-        *ret = (struct store_mailbox_info){.mailbox = box->id,
-                                           .uidvalidity = box->uidvalidity,
-                                           .uidnext = box->uidnext,
-                                           .modseq = box->modseq,
-                                           .messages = box->messages,
-                                           .bytes = box->bytes,
-                                           .unseen = box->unseen,
-                                           .deleted = box->deleted,
-                                           .uses = box->uses,
-                                           .recent_from = box->recent_from};
-    }
-    pthread_mutex_unlock(&st->dir.lock);
-    return seq ? store_wait_applied(st, seq) : BRANT_ENOTFOUND;
-}
-
-int store_mailbox_get(struct store_reader *r, uint64_t account, uint64_t mailbox,
-                      struct store_mailbox_info *ret)
-{
-    struct store_mailbox_info info;
-    int rc = barrier(r, account, mailbox, &info);
-
-    if (!rc)
-        *ret = info;
-    return rc;
-}
-
 int store_entries_list(struct store_reader *r, uint64_t account, uint64_t mailbox, uint32_t after_uid,
                        struct store_entry *ret, size_t max, size_t *ret_count)
 {
     struct store_mailbox_info info;
     size_t count = 0;
-    int rc = barrier(r, account, mailbox, &info);
+    int rc = query_box(r, account, mailbox, &info);
 
     if (rc)
         return rc;
@@ -93,14 +56,7 @@ int store_entries_list(struct store_reader *r, uint64_t account, uint64_t mailbo
         struct index_entry row;
 
         index_entry_row(r->ix, INDEX_ENTRY_LIST, &row);
-        ret[count++] = (struct store_entry){.uid = row.uid,
-                                            .variant = row.variant,
-                                            .size = row.size,
-                                            .flags = row.flags,
-                                            .modseq = row.modseq,
-                                            .message = row.message,
-                                            .time_ms = (int64_t)row.time_ms,
-                                            .saved_ms = (int64_t)row.saved_ms};
+        ret[count++] = query_entry(&row);
     }
     if (rc != BRANT_ENOTFOUND)
         return rc;
@@ -180,7 +136,7 @@ int store_message_open(struct store_reader *r, uint64_t account, uint64_t mailbo
     struct index_entry entry;
     struct store_message *m;
     size_t fields_len;
-    int rc = barrier(r, account, mailbox, &info);
+    int rc = query_box(r, account, mailbox, &info);
 
     if (rc)
         return rc;

@@ -50,14 +50,16 @@ struct dir_mailbox {
     uint32_t uidvalidity, uidnext, uses;
     uint32_t recent_from; /* no session was given UIDs from here on as \Recent */
     uint64_t modseq, messages, bytes, unseen, deleted;
-    uint32_t removed_to; /* REMOVING: whatever has a UID up to this is gone */
-    uint64_t gone_floor; /* tombstones up to this MODSEQ may have been forgotten */
-    uint64_t last_seq;   /* newest record that touched it */
-    uint64_t change_seq; /* newest record that changed or removed entries */
-    uint32_t parked;     /* operations waiting for it */
-    uint64_t blocked;    /* round of the writer in which an operation had to go on waiting for it */
-    char *name;          /* owned; empty when it is being removed */
-    char *keywords;      /* owned: names, a space in between; NULL: none */
+    uint32_t removed_to;  /* REMOVING: whatever has a UID up to this is gone */
+    uint64_t gone_floor;  /* tombstones up to this MODSEQ may have been forgotten */
+    uint64_t last_seq;    /* newest record that touched it */
+    uint64_t change_seq;  /* newest record that changed or removed entries */
+    uint32_t parked;      /* operations waiting for it */
+    uint64_t blocked;     /* round of the writer in which an operation had to go on waiting for it */
+    uint32_t unseen_from; /* no message below this UID is without \Seen, as far as was looked */
+    uint32_t unseen_turn; /* grows whenever messages lose \Seen */
+    char *name;           /* owned; empty when it is being removed */
+    char *keywords;       /* owned: names, a space in between; NULL: none */
 };
 
 /* A name that an account has subscribed to, whether there is such a mailbox or not. */
@@ -158,6 +160,8 @@ struct dir_mailbox *dir_mailbox_put(struct directory *d, struct dir_account *a, 
                                     const struct record_mailbox_state *rec);
 void dir_mailbox_rename(struct dir_mailbox *box, struct span name); /* dir_boxes_sort once all are renamed */
 void dir_boxes_sort(struct dir_account *a);
+/* A message with this UID, and others above it, are without \Seen. */
+void dir_mailbox_unseen(struct dir_mailbox *box, uint32_t uid);
 void dir_mailbox_detach(struct dir_mailbox *box);                    /* live -> removing */
 void dir_mailbox_drop(struct directory *d, struct dir_mailbox *box); /* one being removed */
 void dir_mailboxes_drop(struct directory *d, struct dir_account *a);
@@ -230,6 +234,32 @@ struct queue_heads {
 void queue_heads_init(struct queue_heads *q, struct map_key key);
 void queue_heads_done(struct queue_heads *q);
 
+/* ---- news.c
+ * ------------------------------------------------------------------------------------------------- */
+
+/* What a transaction of apply has changed: mailboxes and their MODSEQ after it; UINT64_MAX: it is gone. */
+struct news_item {
+    uint64_t mailbox, modseq;
+};
+struct news_list {
+    struct news_item *items;
+    size_t count, cap;
+};
+void news_add(struct news_list *list, uint64_t mailbox, uint64_t modseq); /* modseq 0: none */
+
+struct news {
+    pthread_mutex_t lock;
+    struct map watched; /* mailbox -> news_watch */
+    void (*tell)(void *ctx, uint64_t mailbox, uint64_t modseq);
+    void *ctx;
+    struct news_item *told; /* apply's own */
+    size_t told_cap;
+};
+void news_init(struct news *n, struct map_key key);
+void news_done(struct news *n);
+/* The transaction can be read now: tells who watches, and empties the list. On the thread of apply. */
+void news_tell(struct news *n, struct news_list *list);
+
 /* ---- apply.c
  * ------------------------------------------------------------------------------------------------- */
 
@@ -254,9 +284,10 @@ struct applier {
     size_t segment_count;
     uint64_t seq; /* of the record being applied, and its version */
     uint16_t version;
-    bool collect_dead;
+    bool live;              /* not at the start: what follows is gathered */
     struct dead_file *dead; /* found in this transaction */
     size_t dead_count, dead_cap;
+    struct news_list news;
 };
 void applier_init(struct applier *ap, struct index *ix);
 void applier_done(struct applier *ap);
@@ -279,6 +310,7 @@ int apply_journal(struct applier *ap, struct journal *j, struct store_opened *op
 enum emit_kind {
     EMIT_MESSAGE,
     EMIT_GONE,
+    EMIT_FLOOR,
     EMIT_ENTRIES,
     EMIT_QUEUE,
     EMIT_MAILBOX,
@@ -303,7 +335,8 @@ struct emit {
     size_t count;
     struct record_gone gone[EMIT_MAX];
     uint32_t uids[EMIT_MAX];
-    uint64_t ids[EMIT_MAX];        /* QUEUE: messages, uids their recipients */
+    uint64_t ids[EMIT_MAX];        /* QUEUE: messages, uids their recipients; FLOOR: mailboxes */
+    uint64_t floors[EMIT_MAX];     /* FLOOR: the highest MODSEQ of the tombstones that will be forgotten */
     uint64_t accounts[EMIT_MAX];   /* MAILBOX, SUBSCRIPTION: whose */
     uint8_t states[EMIT_MAX];      /* MAILBOX: as found in the index */
     struct record_message message; /* MESSAGE: fields; prefixes and inline body are in `blobs` */
@@ -358,6 +391,7 @@ struct store {
     size_t thread_count;
 
     struct applier applier;
+    struct news news;
     pthread_mutex_t checkpoint_lock;
     struct index *checkpoint_ix;
     struct compactor *compactor;
@@ -408,6 +442,7 @@ struct store_reader {
     struct store *st;
     struct index *ix;
     struct arena arena;
+    uint32_t rows_max, uids_max, sorted_max; /* query.h; a test makes them small */
 };
 /* The record of a message, read from the journal and decoded; `verify` checks its checksum first. Spans point
  * into payload. BRANT_ENOTFOUND: compaction has moved it, look the row up again. */

@@ -46,6 +46,7 @@ static void init(struct store *st)
     dir_init(&st->dir, &st->config, key);
     commits_init(&st->commits, key);
     queue_heads_init(&st->queue_heads, key);
+    news_init(&st->news, key);
     arena_init(&st->writer_arena, 4 * RECORD_ARENA_BYTES);
     st->answers_tail = &st->answers;
     st->parked_tail = &st->parked;
@@ -87,7 +88,7 @@ static int open_index(struct store *st, struct store_opened *opened)
     }
     if (!rc && opened->records_applied && opened->records_applied == journal_last_seq(st->journal))
         opened->index_rebuilt = true;
-    st->applier.collect_dead = true;
+    st->applier.live = true;
     return rc;
 }
 
@@ -283,6 +284,7 @@ void store_close(struct store *st)
     dir_done(&st->dir);
     commits_done(&st->commits);
     queue_heads_done(&st->queue_heads);
+    news_done(&st->news);
     arena_done(&st->writer_arena);
     free(st->removing);
     free(st->dead_files);
