@@ -2,7 +2,7 @@
 
 Two servers look alike here: brant, and Debian's Dovecot run by an ordinary user from a directory of its own. A test of a
 client that passes on both says that the client was driven rightly. BRANT_IMAP_SERVER=dovecot takes Dovecot wherever a
-test would take brant."""
+test would take brant, BRANT_IMAP_SERVER=engine the engine without a store on disk."""
 import contextlib
 import imaplib
 import os
@@ -19,9 +19,10 @@ import time
 import pytest
 
 import secure
-from brantd import DOMAIN, PASSWORD, Brantd, is_free
+from brantd import DOMAIN, PASSWORD, ROOT, Brantd, is_free
 
 DOVECOT = "/usr/sbin/dovecot"
+PROBE = os.environ.get("BRANT_IMAP_PROBE", os.path.join(ROOT, "build", "src", "imap", "imap_probe"))
 SPECIAL = {"Drafts": "Drafts", "Sent": "Sent", "Junk": "Junk", "Trash": "Trash", "Archive": "Archive"}
 
 DOVECOT_CONF = """
@@ -221,9 +222,41 @@ class Brant(Server):
         assert not wrong, "\n".join(wrong) + "\n" + self.brantd.log_tail()
 
 
+class Engine(Server):
+    """The bare engine behind TCP, a store in memory for each connection: for trying what needs one connection."""
+    name, password = "engine", PASSWORD
+
+    def __init__(self):
+        self.listener = socket.create_server((self.host, 0), backlog=1000)
+        self.port, self.processes, self.ended = self.listener.getsockname()[1], [], False
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while not self.ended:
+            with contextlib.suppress(OSError):
+                sock, _ = self.listener.accept()
+                self.processes.append(subprocess.Popen([PROBE, str(sock.fileno())], pass_fds=[sock.fileno()]))
+                sock.close()
+            self.processes = [p for p in self.processes if p.poll() is None]
+
+    def account(self):
+        return "alice@brant.test"
+
+    def log(self):
+        return ""
+
+    def stop(self):
+        self.ended = True
+        self.listener.close()
+        for p in self.processes:
+            p.kill()
+            p.wait()
+
+
 def start(directory):
     """The server under test; a fixture's body."""
-    server = Dovecot() if os.environ.get("BRANT_IMAP_SERVER") == "dovecot" else Brant(str(directory))
+    which = os.environ.get("BRANT_IMAP_SERVER")
+    server = Dovecot() if which == "dovecot" else Engine() if which == "engine" else Brant(str(directory))
     try:
         yield server
     finally:

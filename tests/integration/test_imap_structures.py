@@ -17,7 +17,6 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "imap"))
 from imaptest import NIL, parse_args  # noqa: E402
 
 VECTORS = pathlib.Path(os.environ.get("BRANT_VECTORS") or os.path.join(ROOT, "..", "shared", "vectors")) / "mime"
-PROBE = os.environ.get("BRANT_IMAP_PROBE", os.path.join(ROOT, "build", "src", "imap", "imap_probe"))
 PATTERNS = ("cpython/msg_*.txt", "jsmime/*", "mime4j/**/*.msg", "mime4j/more/mbox/**/*")
 
 
@@ -253,10 +252,10 @@ def ours(request, tmp_path):
             yield Told(wire)
         server.stop()
         return
-    if not os.path.exists(PROBE):
-        pytest.skip(f"{PROBE} is not built")
+    if not os.path.exists(imap_clients.PROBE):
+        pytest.skip(f"{imap_clients.PROBE} is not built")
     mine, its = socket.socketpair()
-    process = subprocess.Popen([PROBE, str(its.fileno())], pass_fds=[its.fileno()])
+    process = subprocess.Popen([imap_clients.PROBE, str(its.fileno())], pass_fds=[its.fileno()])
     its.close()
     with imap_clients.Wire(sock=mine) as wire:
         wire.ok("LOGIN alice@brant.test brant-demo")
