@@ -16,7 +16,7 @@ DOMAIN = "brant.test"
 
 
 # What `brant demo` opens, by what is added to the base.
-PORTS = (25, 110, 465, 587, 995)
+PORTS = (25, 110, 143, 465, 587, 993, 995)
 
 
 def is_free(port):

@@ -28,7 +28,7 @@ def free_ports():
     for base in range(21000 + os.getpid() % 80 * 10, 21990, 7):
         socks = []
         try:
-            for port in (base + 25, base + 110, base + 465, base + 587, base + 995):
+            for port in (base + 25, base + 110, base + 143, base + 465, base + 587, base + 993, base + 995):
                 s = socket.socket()
                 socks.append(s)
                 s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
