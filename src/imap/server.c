@@ -14,6 +14,7 @@ void imap_server_config_init(struct imap_server_config *c, const char *hostname)
         .hostname = hostname,
         .login_timeout_ms = 120 * 1000,
         .idle_timeout_ms = 30 * 60 * 1000,
+        .still_here_ms = 120 * 1000,
         .data_timeout_ms = 5 * 60 * 1000,
         .write_timeout_ms = 120 * 1000,
         .login_errors_max = 8,
@@ -78,7 +79,9 @@ void imap_server_output_used(struct imap_server *s, size_t len, uint64_t now_ms)
     if (s->out.len == 0)
         buf_shrink(&s->out);
     s->progress_ms = now_ms;
-    s->active_ms = now_ms;
+    if (len > s->still_left)
+        s->active_ms = now_ms;
+    s->still_left -= len < s->still_left ? len : s->still_left;
 }
 
 /* ---- life ---- */
@@ -258,6 +261,28 @@ uint64_t imap_server_timeout_ms(const struct imap_server *s, uint64_t now_ms)
     return due > now_ms ? due - now_ms : 0;
 }
 
+/* RFC 2177: IDLE may go on without a word; routers on the way forget about such connections. */
+static bool may_say_still_here(const struct imap_server *s)
+{
+    return s->config.still_here_ms > 0 && s->out.len == 0 && imap_server_idling(s);
+}
+
+uint64_t imap_server_wake_ms(const struct imap_server *s, uint64_t now_ms)
+{
+    uint64_t due = (s->still_ms > s->active_ms ? s->still_ms : s->active_ms) + s->config.still_here_ms;
+
+    if (s->phase == ENDED || !may_say_still_here(s))
+        return IMAP_NO_TIMEOUT;
+    return due > now_ms ? due - now_ms : 0;
+}
+
+static void say_still_here(struct imap_server *s)
+{
+    s->still_ms = s->now_ms;
+    imap_untagged(s, "OK still here");
+    s->still_left = s->out.len;
+}
+
 void imap_server_resumed(struct imap_server *s, uint64_t now_ms)
 {
     s->now_ms = s->data_ms = s->active_ms = now_ms;
@@ -371,6 +396,8 @@ static enum imap_event_type idling(struct imap_server *s, struct span *in, struc
         imap_end(s, IMAP_CLOSE_SHUTDOWN);
         return IMAP_EVENT_MORE;
     }
+    if (in->len == 0 && imap_server_wake_ms(s, s->now_ms) == 0)
+        say_still_here(s);
     return gather(s, in, ret, ret_starved);
 }
 

@@ -17,7 +17,8 @@
  *     }
  *
  * After any of the first five, send imap_server_output() and call imap_server_output_used() with what was
- * sent; responses gather until then. Arm one timer with imap_server_timeout_ms(). Input is taken from the
+ * sent; responses gather until then. Arm one timer with imap_server_timeout_ms() or imap_server_wake_ms(),
+ * whichever is earlier. Input is taken from the
  * front of the span the caller gives; what is left over must be offered again. Call imap_server_next also
  * when there is no input but something has happened: an answer was given, output was sent, a notice came.
  * Commands are carried out strictly in order; while an answer is outstanding nothing behind it is taken.
@@ -80,6 +81,8 @@ struct imap_server_config {
     const char *hostname;         /* borrowed; in the greeting */
     uint32_t login_timeout_ms;    /* from the start to a successful login, whatever is sent */
     uint32_t idle_timeout_ms;     /* RFC 3501 5.4: at least 30 minutes; in IDLE too (RFC 2177) */
+    uint32_t still_here_ms;       /* in IDLE, when nothing was said for so long: "* OK still here", which
+                                     keeps NAT mappings alive and shows whether the peer is there; 0: never */
     uint32_t data_timeout_ms;     /* between the pieces of a literal */
     uint32_t write_timeout_ms;    /* output waits and the peer takes none of it */
     uint32_t login_errors_max;    /* commands answered with BAD before login: that many, then the end */
@@ -97,9 +100,10 @@ struct imap_server_config {
     uint32_t search_keys_max;     /* in one SEARCH */
 };
 
-/* The defaults of every field: 2 min to log in, 30 min idle, 5 min for literals, 2 min stalled, 8 and 50
- * errors, 3 wrong passwords, 8 and 64 KiB of command, 50 MiB and 1,000 messages of APPEND, 64 KiB of output,
- * 32 KiB per READ, 64 entries, 1,000,000 runs, 65,536 saved ranges, 1,000 search keys. */
+/* The defaults of every field: 2 min to log in, 30 min idle, a word every 2 min in IDLE, 5 min for literals,
+ * 2 min stalled, 8 and 50 errors, 3 wrong passwords, 8 and 64 KiB of command, 50 MiB and 1,000 messages of
+ * APPEND, 64 KiB of output, 32 KiB per READ, 64 entries, 1,000,000 runs, 65,536 saved ranges, 1,000 search
+ * keys. */
 void imap_server_config_init(struct imap_server_config *c, const char *hostname);
 
 /* The configuration is copied, its string is borrowed until imap_server_free. now_ms is any clock that does
@@ -453,6 +457,10 @@ void imap_server_output_used(struct imap_server *s, size_t len, uint64_t now_ms)
  * IMAP_NO_TIMEOUT while an answer is waited for (the delay is ours) and after the end. */
 #define IMAP_NO_TIMEOUT UINT64_MAX
 uint64_t imap_server_timeout_ms(const struct imap_server *s, uint64_t now_ms);
+/* How long from now until the caller should call imap_server_next even if nothing happens, because something
+ * is to be said then (still_here_ms); IMAP_NO_TIMEOUT. What is said so is no sign of life of the peer: the
+ * timeout above goes on. */
+uint64_t imap_server_wake_ms(const struct imap_server *s, uint64_t now_ms);
 /* The caller had stopped reading on its own account (back-pressure): that time is not the peer's fault. */
 void imap_server_resumed(struct imap_server *s, uint64_t now_ms);
 

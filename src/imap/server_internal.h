@@ -229,6 +229,8 @@ struct imap_server {
     bool logout;
     uint32_t errors, login_failures;
     uint64_t now_ms, started_ms, active_ms, data_ms, progress_ms;
+    uint64_t still_ms; /* when "still here" was said */
+    size_t still_left; /* of the output: so many bytes at its front say nothing else */
     int64_t clock_ms;
     struct imap_server_stats stats;
 

@@ -245,12 +245,12 @@ static void set_config(struct imap_server_config *c, struct span key, uint64_t v
     } fields[] = {
 #define FIELD(name) \
     {#name, offsetof(struct imap_server_config, name), sizeof((struct imap_server_config *)0)->name}
-        FIELD(login_timeout_ms),   FIELD(idle_timeout_ms),     FIELD(data_timeout_ms),
-        FIELD(write_timeout_ms),   FIELD(login_errors_max),    FIELD(errors_max),
-        FIELD(login_failures_max), FIELD(login_bytes_max),     FIELD(command_bytes_max),
-        FIELD(append_bytes_max),   FIELD(append_messages_max), FIELD(output_bytes_max),
-        FIELD(read_bytes_max),     FIELD(entries_max),         FIELD(runs_max),
-        FIELD(saved_ranges_max),   FIELD(search_keys_max),
+        FIELD(login_timeout_ms),  FIELD(idle_timeout_ms),    FIELD(data_timeout_ms),
+        FIELD(still_here_ms),     FIELD(write_timeout_ms),   FIELD(login_errors_max),
+        FIELD(errors_max),        FIELD(login_failures_max), FIELD(login_bytes_max),
+        FIELD(command_bytes_max), FIELD(append_bytes_max),   FIELD(append_messages_max),
+        FIELD(output_bytes_max),  FIELD(read_bytes_max),     FIELD(entries_max),
+        FIELD(runs_max),          FIELD(saved_ranges_max),   FIELD(search_keys_max),
 #undef FIELD
     };
     uint32_t small = (uint32_t)value;

@@ -420,6 +420,54 @@ static void test_ends(void **state)
     }
 }
 
+static enum imap_event_type next_at(struct imap_server *s, const char *text, uint64_t now_ms)
+{
+    struct imap_event e;
+    struct span in = span_str(text);
+
+    return imap_server_next(s, &in, now_ms, &e);
+}
+
+/* The word in IDLE is due when all is said and sent, and is no sign of life of the client. */
+static void test_still_here(void **state)
+{
+    struct world *w = world_new(NULL);
+    struct imap_server *s = w->rig.s;
+    const uint64_t half_an_hour = 30 * 60 * 1000;
+
+    (void)state;
+    rig_feed_str(&w->rig, LOGIN);
+    assert_int_equal(imap_server_wake_ms(s, 1000), IMAP_NO_TIMEOUT);
+    assert_int_equal(next_at(s, "i IDLE\r\n", 1000), IMAP_EVENT_MORE);
+    assert_int_equal(imap_server_wake_ms(s, 1000), IMAP_NO_TIMEOUT); /* "+ idling" is not sent yet */
+    imap_server_output_used(s, imap_server_output(s).len, 2000);
+    assert_int_equal(imap_server_wake_ms(s, 2000), 120000);
+    assert_int_equal(imap_server_wake_ms(s, 121999), 1);
+    assert_int_equal(next_at(s, "", 121999), IMAP_EVENT_MORE);
+    assert_int_equal(imap_server_output(s).len, 0);
+    assert_int_equal(next_at(s, "", 122000), IMAP_EVENT_MORE);
+    assert_true(span_eq_str(imap_server_output(s), "* OK still here\r\n"));
+    /* Once, while it is not sent; a client that takes nothing stalls as ever. */
+    assert_int_equal(next_at(s, "", 242000), IMAP_EVENT_MORE);
+    assert_int_equal(imap_server_output(s).len, 17);
+    assert_int_equal(imap_server_wake_ms(s, 242000), IMAP_NO_TIMEOUT);
+    assert_int_equal(imap_server_timeout_ms(s, 122000), 120000);
+    /* Sent in pieces, it does not put off the end. */
+    imap_server_output_used(s, 7, 130000);
+    imap_server_output_used(s, 10, 140000);
+    assert_int_equal(imap_server_timeout_ms(s, 140000), half_an_hour - 138000);
+    assert_int_equal(imap_server_wake_ms(s, 140000), 102000);
+    /* What is said behind it does. */
+    assert_int_equal(next_at(s, "", 242000), IMAP_EVENT_MORE);
+    assert_int_equal(next_at(s, "DONE\r\n", 242000), IMAP_EVENT_MORE);
+    imap_server_output_used(s, 17, 243000);
+    assert_int_equal(imap_server_timeout_ms(s, 243000), 120000);
+    imap_server_output_used(s, imap_server_output(s).len, 250000);
+    assert_int_equal(imap_server_timeout_ms(s, 250000), half_an_hour);
+    assert_int_equal(imap_server_wake_ms(s, 250000), IMAP_NO_TIMEOUT);
+    world_free(w);
+}
+
 static void test_overload(void **state)
 {
     struct imap_server_config c;
@@ -481,19 +529,13 @@ static void test_prefix(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_memory_at_rest),
-        cmocka_unit_test(test_much_to_fetch),
-        cmocka_unit_test(test_large_message),
-        cmocka_unit_test(test_peer_that_does_not_read),
-        cmocka_unit_test(test_many_commands),
-        cmocka_unit_test(test_hostile_messages),
-        cmocka_unit_test(test_hostile_sets),
-        cmocka_unit_test(test_a_million),
-        cmocka_unit_test(test_answers_out_of_place),
-        cmocka_unit_test(test_ends),
-        cmocka_unit_test(test_overload),
-        cmocka_unit_test(test_end_in_a_response),
-        cmocka_unit_test(test_prefix),
+        cmocka_unit_test(test_memory_at_rest),       cmocka_unit_test(test_much_to_fetch),
+        cmocka_unit_test(test_large_message),        cmocka_unit_test(test_peer_that_does_not_read),
+        cmocka_unit_test(test_many_commands),        cmocka_unit_test(test_hostile_messages),
+        cmocka_unit_test(test_hostile_sets),         cmocka_unit_test(test_a_million),
+        cmocka_unit_test(test_answers_out_of_place), cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_still_here),           cmocka_unit_test(test_overload),
+        cmocka_unit_test(test_end_in_a_response),    cmocka_unit_test(test_prefix),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
