@@ -313,8 +313,9 @@ struct store_mailbox_op {
 
 enum store_account_option {
     STORE_ACCOUNT_ENABLED = 1,
-    STORE_ACCOUNT_ADMIN = 2,    /* gets postmaster@ where nobody has that name */
-    STORE_ACCOUNT_SENT_COPY = 4 /* what it submits is filed in its Sent mailbox */
+    STORE_ACCOUNT_ADMIN = 2,     /* gets postmaster@ where nobody has that name */
+    STORE_ACCOUNT_SENT_COPY = 4, /* what it submits is filed in its Sent mailbox */
+    STORE_ACCOUNT_MAILBOXES = 8  /* the mailboxes an account begins with were made, and subscribed to */
 };
 enum store_account_field {
     STORE_SET_VERIFIER = 1,

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "roles/store/admin.h"
+#include "roles/store/defaults.h"
 #include "roles/store/prepare.h"
 
 static struct admin_op *task_op(struct password_task *t)
@@ -101,7 +102,12 @@ void on_account_add(struct server *sv, struct peer *p, const struct ipc_message 
     struct admin_op *a = admin_new(sv, p, m, STORE_OP_ACCOUNT_ADD);
     a->name = admin_take_address(&a->op.arena, q->address);
     a->op.store.account = (struct store_account){
-        .address = a->name, .options = STORE_ACCOUNT_ENABLED, .quota_bytes = q->quota_bytes};
+        .address = a->name,
+        .options = STORE_ACCOUNT_ENABLED,
+        .quota_bytes = q->quota_bytes,
+        .mailboxes = defaults_mailboxes,
+        .mailbox_count = defaults_count,
+    };
     take_salt(sv, &a->op.store.account);
     account_go(sv, p, a, q->address, q->password, q->hashed);
 }

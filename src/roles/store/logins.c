@@ -7,6 +7,7 @@
 #include "log/log.h"
 #include "os/clock.h"
 #include "roles/common/canonical.h"
+#include "roles/store/defaults.h"
 #include "roles/store/prepare.h"
 
 enum { GRANTS_ARENA_BYTES = 128 * 1024 };
@@ -254,8 +255,11 @@ void login_right(struct server *sv, struct login *l, const char *credential, str
     if (tokens_make(&sv->tokens, &subject, token) == BRANT_OK) /* without one it can't be resumed */
         m.login_result.token = span_make(token, sizeof token);
     session->account = l->account;
-    session->login_pending = false;
-    server_send(p, &m);
+    session->login_pending = server_serves(IPC_ROLE_IMAP, l->service) && defaults_due(&info);
+    if (session->login_pending) /* what the client asks for next is there then */
+        defaults_make(p, session, &info, &m);
+    else
+        server_send(p, &m);
     mem_wipe(token, sizeof token);
 }
 

@@ -1,16 +1,23 @@
-/* Reading mail: the maildrop. */
+/* Reading mail: the maildrop, and the bytes of messages. */
 #include <assert.h>
 #include <stdlib.h>
 
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/wire.h"
-#include "roles/store/server.h"
+#include "roles/store/requests.h"
+
+enum {
+    READING_TICK_MS = 5000,
+    READING_KEEP_MS = 10000 /* how long a message that nobody reads is held open */
+};
 
 /* A session's open message: read in pieces, one after the other, without opening it for each. */
 struct open_message {
     struct store_message *message;
+    uint64_t mailbox; /* 0: the maildrop */
     uint32_t uid;
+    uint64_t read_ms; /* when it was last */
 };
 
 static void open_message_free(struct open_message *o)
@@ -25,6 +32,17 @@ void reading_session_closed(struct session *session)
 {
     open_message_free(session->reading);
     session->reading = NULL;
+}
+
+void reading_tick(void *context)
+{
+    struct server *sv = context;
+    uint64_t now = server_now_ms(sv);
+    struct map_iter it = map_iterate(&sv->sessions.by_serial);
+    for (struct session *s; (s = map_next(&it, NULL)) != NULL;)
+        if (s->reading && now - s->reading->read_ms >= READING_KEEP_MS)
+            reading_session_closed(s);
+    net_timer_set(sv->reading_timer, READING_TICK_MS);
 }
 
 /* The session of a message, which is logged in, or NULL after its sender was told off. */
@@ -49,6 +67,8 @@ struct maildrop_work {
     uint16_t answer;  /* its type */
     uint64_t session; /* serial */
     uint64_t account;
+    uint64_t mailbox;
+    struct request request;
     uint32_t uid; /* to read, or to list behind */
     uint64_t offset;
     size_t length;
@@ -100,10 +120,12 @@ static void maildrop_finish(struct read_work *r)
     bool more = w->rc == BRANT_OK && w->count == w->length; /* a message that was read to its end is let go */
     if (session && w->message && more && !session->reading) {
         session->reading = w->message;
+        session->reading->read_ms = server_now_ms(r->sv);
         w->message = NULL;
     }
     if (p && session)
         maildrop_reply(p, w);
+    request_end(r->sv, &w->request);
     maildrop_work_free(w);
 }
 
@@ -125,6 +147,7 @@ static void maildrop_start(struct server *sv, struct peer *p, struct maildrop_wo
         return;
     w->rc = BRANT_ETRYLATER;
     maildrop_reply(p, w);
+    request_end(sv, &w->request);
     maildrop_work_free(w);
 }
 
@@ -188,27 +211,51 @@ static void run_read(struct work *work, void *reader)
     struct maildrop_work *w = (struct maildrop_work *)work;
     if (!w->message) {
         struct store_message *message;
-        w->rc = store_message_open(reader, w->account, 0, w->uid, &message);
+        w->rc = store_message_open(reader, w->account, w->mailbox, w->uid, &message);
         if (w->rc != BRANT_OK)
             return;
         w->message = mem_zalloc(sizeof *w->message);
-        *w->message = (struct open_message){.message = message, .uid = w->uid};
+        *w->message = (struct open_message){.message = message, .mailbox = w->mailbox, .uid = w->uid};
     }
     w->data = mem_alloc(w->length);
     w->rc = store_message_read(w->message->message, w->offset, w->data, w->length, &w->count);
 }
 
+/* The session that may read this: in POP3 the maildrop it has open, in IMAP any mailbox of its account. */
+static struct session *session_that_reads(struct server *sv, struct peer *p, const struct ipc_message_read *r)
+{
+    bool imap = p->role == IPC_ROLE_IMAP;
+    if (imap != (r->mailbox != 0)) {
+        server_fault(p, "a mailbox that is not its to read");
+        return NULL;
+    }
+    return imap ? request_session(sv, p, &r->session) : session_with_maildrop(sv, p, &r->session);
+}
+
+static bool has_open(const struct session *session, const struct ipc_message_read *r)
+{
+    const struct open_message *o = session->reading;
+    return o && o->mailbox == r->mailbox && o->uid == r->uid;
+}
+
 void on_message_read(struct server *sv, struct peer *p, const struct ipc_message *m)
 {
     const struct ipc_message_read *r = &m->message_read;
-    struct session *session = session_with_maildrop(sv, p, &r->session);
+    struct session *session = session_that_reads(sv, p, r);
     if (!session)
         return;
     struct maildrop_work *w = maildrop_work_new(p, session, m->tag, IPC_TYPE_MESSAGE_DATA, run_read);
+    w->mailbox = r->mailbox;
     w->uid = r->uid;
     w->offset = r->offset;
     w->length = r->length;
-    if (session->reading && session->reading->uid == r->uid)
+    if (p->role == IPC_ROLE_IMAP && !request_begin(&w->request, p, session, r->length)) {
+        w->rc = BRANT_ETRYLATER;
+        maildrop_reply(p, w);
+        maildrop_work_free(w);
+        return;
+    }
+    if (has_open(session, r))
         w->message = session->reading;
     else
         open_message_free(session->reading);

@@ -36,6 +36,20 @@ static server_handler *const handlers[] = {
     [IPC_TYPE_MAILDROP_LIST] = on_maildrop_list,
     [IPC_TYPE_MESSAGE_READ] = on_message_read,
     [IPC_TYPE_MAILDROP_EXPUNGE] = on_maildrop_expunge,
+    [IPC_TYPE_MAILBOX_LIST] = on_mailbox_list,
+    [IPC_TYPE_MAILBOX_STATUS] = on_mailbox_status,
+    [IPC_TYPE_MAILBOX_CHANGE] = on_mailbox_change,
+    [IPC_TYPE_MAILBOX_OPEN] = on_mailbox_open,
+    [IPC_TYPE_MAILBOX_WATCH] = on_mailbox_watch,
+    [IPC_TYPE_UIDS_READ] = on_uids_read,
+    [IPC_TYPE_VANISHED_READ] = on_vanished_read,
+    [IPC_TYPE_CHANGES_READ] = on_changes_read,
+    [IPC_TYPE_MESSAGE_LIST] = on_message_list,
+    [IPC_TYPE_MESSAGE_CHANGE] = on_message_change,
+    [IPC_TYPE_APPEND_MESSAGE] = on_append_message,
+    [IPC_TYPE_APPEND_ABORT] = on_append_abort,
+    [IPC_TYPE_APPEND_COMMIT] = on_append_commit,
+    [IPC_TYPE_APPEND_ASK] = on_append_ask,
     [IPC_TYPE_DOMAIN_ADD] = on_domain_add,
     [IPC_TYPE_DOMAIN_REMOVE] = on_domain_remove,
     [IPC_TYPE_DOMAIN_LIST] = on_domain_list,
@@ -182,6 +196,8 @@ void server_session_close(struct server *sv, struct session *session)
     arriving_session_closed(sv, session);
     logins_session_closed(sv, session);
     reading_session_closed(session);
+    appends_session_closed(sv, session);
+    watches_clear(sv, session);
     sessions_close(&sv->sessions, session);
 }
 
@@ -417,6 +433,7 @@ static int open_store(struct server *sv)
         return rc;
     }
     store_on_fatal(sv->store, store_fatal, sv);
+    store_on_news(sv->store, watches_news, &sv->watches);
     log_opened(&sv->opened);
     return BRANT_OK;
 }
@@ -514,9 +531,12 @@ int server_open(struct server *sv, struct net_loop *loop, const struct conf *con
     map_init(&sv->commits, key);
     open_logins(sv, key);
     arriving_init(&sv->arriving, sv, key);
+    appends_init(&sv->appends, key);
+    watches_init(&sv->watches, sv, key);
     ops_init(&sv->ops, loop);
     sv->reaper = net_timer_new(loop, reap, sv);
     sv->space_timer = net_timer_new(loop, space_tick, sv);
+    sv->reading_timer = net_timer_new(loop, reading_tick, sv);
     sv->accepting = true;
     net_timer_set(sv->space_timer, 0);
     server_configure(sv, conf);
@@ -548,6 +568,7 @@ static void stop_store(struct server *sv)
     sv->readers = sv->stagers = sv->carers = NULL;
     care_close(sv);
     arriving_close(&sv->arriving);
+    appends_close(&sv->appends);
     for (size_t i = 0; i < SERVER_READERS; i++)
         store_reader_free(sv->reader_states[i]);
     store_reader_free(sv->care_reader);
@@ -599,6 +620,8 @@ void server_close(struct server *sv)
         t->drop(t);
     arriving_done(&sv->arriving);
     ops_done(&sv->ops);
+    appends_done(&sv->appends);
+    watches_done(&sv->watches);
     map_done(&sv->peers);
     map_done(&sv->by_channel);
     map_done(&sv->commits);
@@ -606,6 +629,7 @@ void server_close(struct server *sv)
     close_logins(sv);
     net_timer_free(sv->reaper);
     net_timer_free(sv->space_timer);
+    net_timer_free(sv->reading_timer);
     tokens_done(&sv->tokens);
 }
 

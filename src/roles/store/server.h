@@ -12,6 +12,7 @@
 
 #include "conf/conf.h"
 #include "net/channel.h"
+#include "roles/store/appends.h"
 #include "roles/store/arriving.h"
 #include "roles/store/delays.h"
 #include "roles/store/known.h"
@@ -21,6 +22,7 @@
 #include "roles/store/sessions.h"
 #include "roles/store/throttle.h"
 #include "roles/store/tokens.h"
+#include "roles/store/watches.h"
 #include "roles/store/workers.h"
 #include "store/store.h"
 
@@ -41,6 +43,8 @@ struct peer {
     uint32_t instance;
     struct session_owner sessions; /* .channel is the peer's serial number */
     uint64_t body_bytes;           /* memory held for its bodies and commits */
+    uint64_t append_bytes;         /* memory held for what is being appended */
+    uint64_t request_bytes;        /* memory held for the questions of its IMAP sessions */
     struct peer *next_dead;
 };
 
@@ -71,11 +75,13 @@ struct server {
     } login_counts;
     struct tokens tokens;
     struct arriving arriving;
+    struct appends appends;
+    struct watches watches;
     struct ops ops;
     struct map peers;      /* struct peer by serial */
     struct map by_channel; /* struct peer by its net_channel */
     struct peer *dead;
-    struct net_timer *reaper, *space_timer;
+    struct net_timer *reaper, *space_timer, *reading_timer;
     bool accepting;     /* what was last logged */
     struct map commits; /* struct commit_op by commit id, under way */
     struct map logins;  /* struct password_task by request number */
@@ -152,6 +158,14 @@ server_handler on_login, on_scram_begin, on_scram_finish, on_login_external, on_
 server_handler on_sender_check;
 /* reading.c */
 server_handler on_maildrop_open, on_maildrop_list, on_message_read, on_maildrop_expunge;
+/* mailboxes.c */
+server_handler on_mailbox_list, on_mailbox_status, on_mailbox_change, on_mailbox_open;
+/* messages.c */
+server_handler on_uids_read, on_vanished_read, on_changes_read, on_message_list, on_message_change;
+/* appends.c */
+server_handler on_append_message, on_append_abort, on_append_commit, on_append_ask;
+/* watches.c */
+server_handler on_mailbox_watch;
 /* admin.c */
 server_handler on_domain_add, on_domain_remove, on_alias_add, on_alias_remove, on_address_resolve,
     on_queue_remove;
@@ -175,8 +189,9 @@ struct password_task {
 /* Forgets the login a session has begun, or whose refusal waits; and sends what is due (logins.c). */
 void logins_session_closed(struct server *sv, struct session *session);
 void logins_tick(void *server);
-/* Frees what a session holds open for reading (reading.c). */
+/* Frees what a session holds open for reading; lets go what nobody has read for a while (reading.c). */
 void reading_session_closed(struct session *session);
+void reading_tick(void *server);
 /* Frees the long task that runs, if any (care.c). */
 void care_close(struct server *sv);
 /* A long task came back (care.c). */

@@ -13,13 +13,15 @@
 struct sessions_limits {
     uint64_t per_source;                 /* all services together; not of the Unix sockets */
     uint64_t total;                      /* all services together */
-    uint64_t service[IPC_SERVICE_COUNT]; /* of one service; POP3S counts as POP3 */
+    uint64_t service[IPC_SERVICE_COUNT]; /* of one service; POP3S counts as POP3, IMAPS as IMAP */
 };
 
 struct arriving_body;
 struct open_message;
 struct scram_exchange;
 struct login_answer;
+struct session_watch;
+struct append;
 
 struct session {
     struct ipc_id id;
@@ -37,6 +39,10 @@ struct session {
     struct scram_exchange *scram; /* begun, and not finished (login_scram.c) */
     struct login_answer *answer;  /* that waits for its time (logins.c) */
     uint32_t recipients;          /* accepted since the last SENDER_CHECK or COMMIT (submission.c) */
+    unsigned requests;            /* of IMAP, under way (requests.c) */
+    struct session_watch *watch;  /* of the selected mailbox (watches.c) */
+    uint64_t watch_turn;   /* counts what was said about it: a late OPEN is not to replace a newer one */
+    struct append *append; /* whose messages are being gathered, or stored (appends.c) */
 };
 
 /* The part of a channel that its sessions hang on; zeroed at start, emptied by sessions_close_all. */
