@@ -30,6 +30,7 @@ int store_reader_new(struct store *st, struct store_reader **ret)
     r->rows_max = QUERY_ROWS_MAX;
     r->uids_max = QUERY_UIDS_MAX;
     r->sorted_max = QUERY_SORTED_MAX;
+    r->block_uids = QUERY_BLOCK_UIDS;
     *ret = r;
     return BRANT_OK;
 }

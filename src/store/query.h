@@ -6,7 +6,7 @@
 
 /* Bounds of one call: how many rows it looks at before it ends its slice, and how many changes it is willing
  * to sort. 16,384 rows are about 3 ms, UIDs alone half of that. */
-enum { QUERY_ROWS_MAX = 16384, QUERY_UIDS_MAX = 65536, QUERY_SORTED_MAX = 4096 };
+enum { QUERY_ROWS_MAX = 16384, QUERY_UIDS_MAX = 65536, QUERY_SORTED_MAX = 4096, QUERY_BLOCK_UIDS = 4096 };
 
 /* The mailbox, if it is that account's; and everything acknowledged for the account is applied. What it says
  * comes from the heads, and may be ahead of what the index shows a moment later, never behind it. */

@@ -132,7 +132,7 @@ static int since_new(struct choice *c, struct since **ret)
     int rc;
 
     *ret = NULL;
-    if (!c->q->modseq)
+    if (!c->q->modseq || (c->r->many_mailbox == c->v->mailbox && c->r->many_modseq == c->q->modseq))
         return BRANT_OK;
     since = mem_alloc(sizeof *since);
     rc = query_sorted(c->r, INDEX_ENTRY_CHANGED, c->v->mailbox, c->q->modseq, &since->changed);
@@ -141,7 +141,11 @@ static int since_new(struct choice *c, struct since **ret)
                         &since->from);
     if (rc) {
         free(since);
-        return rc == BRANT_ELIMIT ? BRANT_OK : rc;
+        if (rc != BRANT_ELIMIT)
+            return rc;
+        c->r->many_mailbox = c->v->mailbox; /* the next slice knows */
+        c->r->many_modseq = c->q->modseq;
+        return BRANT_OK;
     }
     *ret = since;
     return BRANT_OK;

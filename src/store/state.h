@@ -442,7 +442,8 @@ struct store_reader {
     struct store *st;
     struct index *ix;
     struct arena arena;
-    uint32_t rows_max, uids_max, sorted_max; /* query.h; a test makes them small */
+    uint32_t rows_max, uids_max, sorted_max, block_uids; /* query.h; a test makes them small */
+    uint64_t many_mailbox, many_modseq;                  /* since then more than sorted_max have changed */
 };
 /* The record of a message, read from the journal and decoded; `verify` checks its checksum first. Spans point
  * into payload. BRANT_ENOTFOUND: compaction has moved it, look the row up again. */

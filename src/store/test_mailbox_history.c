@@ -272,6 +272,8 @@ static void random_history(void **state)
         random_change(b, alice, m);
         b->reader->rows_max = 1 + roll(b, 40);
         b->reader->uids_max = 1 + roll(b, 40);
+        b->reader->block_uids = 1 + roll(b, 8);
+        b->reader->many_mailbox = 0;
         b->reader->sorted_max = roll(b, 3) ? QUERY_SORTED_MAX : roll(b, 40);
         model_update(b, alice, m);
         for (int j = 0; j < 4; j++) {
@@ -414,6 +416,8 @@ static void session_follows(void **state)
         model_update(b, alice, m);
         b->reader->rows_max = 1 + roll(b, 40);
         b->reader->uids_max = 1 + roll(b, 40);
+        b->reader->block_uids = 1 + roll(b, 8);
+        b->reader->many_mailbox = 0;
         b->reader->sorted_max = roll(b, 3) ? QUERY_SORTED_MAX : roll(b, 40);
         session_sync(b, alice, s, roll(b, 2), m);
         if (roll(b, 3))
