@@ -596,12 +596,12 @@ struct store_changes {
     /* asked */
     uint64_t modseq;
     uint32_t uid;       /* arrived: UIDs from here on */
-    bool want_vanished; /* … those expunged after vanished_modseq, from vanished_from on */
+    bool want_vanished; /* … those expunged after vanished_modseq, from vanished_from on, below uid */
     uint64_t vanished_modseq;
     uint32_t vanished_from;
     /* answer */
     struct store_range_list arrived, vanished;
-    uint64_t now_modseq; /* the answer holds for the mailbox as it was then */
+    uint64_t now_modseq; /* the answer holds for the mailbox as it was then; of several slices the lowest */
     uint32_t uidnext;    /* arrived is complete below this */
     uint32_t vanished_to;
     bool flags_changed; /* of some entry below uid */
