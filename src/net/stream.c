@@ -81,11 +81,12 @@ static size_t received(const struct net_stream *s)
     return evbuffer_get_length(bufferevent_get_input(s->bev));
 }
 
-/* Under TLS the bound is kept by reading or not: libevent's own watermark would leave the rest of a record
- * inside OpenSSL, where nothing wakes it up. So one record more than the bound may be held. */
+/* The bound is kept by reading or not. Under TLS libevent's own watermark would leave the rest of a record
+ * inside OpenSSL, where nothing wakes it up: so one record more than the bound may be held there. In clear
+ * the watermark stops the reading, but calls us again and again while nothing is taken. */
 static void bound_reading(struct net_stream *s)
 {
-    if (!s->tls || s->state != STREAM_OPEN || s->eof)
+    if (s->state != STREAM_OPEN || s->eof || s->input_stopped)
         return;
     bool wanted = received(s) < s->conf.input_max_bytes;
     bool reading = (bufferevent_get_enabled(s->bev) & EV_READ) != 0;
