@@ -516,6 +516,7 @@ static void threads(void **state)
     struct session *s = mem_zalloc(sizeof *s);
     struct changer *c = mem_zalloc(sizeof *c);
     pthread_t changer;
+    uint32_t unseen;
 
     c->b = b;
     c->account = account(b, "alice@brant.test");
@@ -528,11 +529,13 @@ static void threads(void **state)
         follower.reader->uids_max = 1 + roll(&follower, 20);
         follower.reader->sorted_max = roll(&follower, 20);
         session_sync(&follower, c->account, s, roll(&follower, 2), NULL);
+        assert_int_equal(store_first_unseen(follower.reader, c->account, 0, &unseen), BRANT_OK);
     }
     pthread_join(changer, NULL);
     session_sync(&follower, c->account, s, true, NULL);
     model_update(&follower, c->account, m);
     session_check(s, m);
+    check_unseen(&follower, c->account, m);
     for (int i = 0; i < 5000 && atomic_load(&c->heard) < m->modseq; i++)
         usleep(1000);
     assert_int_equal(atomic_load(&c->heard), m->modseq);

@@ -539,6 +539,38 @@ static void large_uids(void **state)
     assert_int_equal(count, LARGE - 11);
 }
 
+struct meanwhile {
+    struct bench *b;
+    uint64_t account;
+    bool done;
+};
+
+static int unsee_meanwhile(void *ctx)
+{
+    struct meanwhile *m = ctx;
+
+    if (!m->done) {
+        m->done = true;
+        change(m->b, STORE_OP_FLAGS, m->account, 7, 7, STORE_FLAGS_REMOVE, STORE_FLAG_SEEN);
+    }
+    return 0;
+}
+
+/* A message loses \\Seen behind the back of who looks for the first one without it. */
+static void large_unseen_meanwhile(void **state)
+{
+    struct bench *b = *state;
+    struct meanwhile m = {.b = b, .account = account(b, "alice@brant.test")};
+    uint32_t uid = 0;
+
+    (void)make_large(b, m.account, true, LARGE - 1);
+    sqlite3_progress_handler(b->reader->ix->db, 100000, unsee_meanwhile, &m);
+    assert_int_equal(store_first_unseen(b->reader, m.account, 0, &uid), BRANT_OK);
+    assert_true(m.done);
+    assert_int_equal(store_first_unseen(b->reader, m.account, 0, &uid), BRANT_OK);
+    assert_int_equal(uid, 7);
+}
+
 static void large_unseen(void **state)
 {
     struct bench *b = *state;
@@ -565,8 +597,9 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(nothing_there), T(recent),        T(counts),      T(structures), T(names),        T(news),
-        T(forgotten),     T(large_changes), T(large_since), T(large_uids), T(large_unseen),
+        T(nothing_there), T(recent),     T(counts),       T(structures),
+        T(names),         T(news),       T(forgotten),    T(large_changes),
+        T(large_since),   T(large_uids), T(large_unseen), T(large_unseen_meanwhile),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
