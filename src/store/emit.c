@@ -19,12 +19,17 @@ static int emit_message(struct store *st, struct emit *e)
     return writer_append(st, RECORD_MESSAGE, &rec, &e->blobs, 1, false, &seq);
 }
 
-/* Tombstones never change; a mailbox that went took its own along. */
+/* Tombstones never change; a mailbox that went took its own along, one that is going those up to a UID. */
 static int emit_gone(struct store *st, struct emit *e)
 {
-    union record rec = {.change = {.gone = e->gone, .gone_count = (uint32_t)e->count}};
+    const struct dir_mailbox *box = dir_mailbox(&st->dir, e->mailbox);
+    union record rec = {.change = {.gone = e->gone}};
 
-    return dir_mailbox(&st->dir, e->mailbox) ? append(st, RECORD_ENTRIES, &rec) : BRANT_OK;
+    for (size_t i = 0; box && i < e->count; i++) {
+        if (e->gone[i].uid > box->removed_to)
+            rec.change.gone[rec.change.gone_count++] = e->gone[i];
+    }
+    return rec.change.gone_count ? append(st, RECORD_ENTRIES, &rec) : BRANT_OK;
 }
 
 /* Before tombstones are forgotten: whoever asks for what they said has to be told that it is not known. */

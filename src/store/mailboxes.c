@@ -1,6 +1,5 @@
 /* The heads of mailboxes and of the names that accounts have subscribed to. Both are arrays in the order of
  * their names, so that ten thousand of them are found and listed as quickly as ten. */
-#include <assert.h>
 #include <stdlib.h>
 
 #include "base/err.h"
@@ -118,7 +117,9 @@ static void box_remove(struct dir_mailbox *box)
     struct dir_account *a = box->account;
     size_t at = dir_boxes_from(a, span_str(box->name));
 
-    assert(at < a->box_count && a->boxes[at] == box);
+    /* A damaged journal may have left two of the same name. */
+    while (a->boxes[at] != box)
+        at++;
     a->box_count--;
     memmove(&a->boxes[at], &a->boxes[at + 1], (a->box_count - at) * sizeof(struct dir_mailbox *));
 }

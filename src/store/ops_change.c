@@ -215,11 +215,17 @@ static int gather_range(struct change *c, const struct store_range *range)
     return rc;
 }
 
+/* EXPUNGE looks for \Deleted, and a large mailbox mostly has none. */
+static bool nothing_to_do(const struct change *c)
+{
+    return c->in->flags_all & STORE_FLAG_DELETED && !c->box->deleted;
+}
+
 static int gather(struct change *c)
 {
     const struct store_change *in = c->in;
 
-    for (size_t i = 0; i < in->range_count; i++) {
+    for (size_t i = 0; i < in->range_count && !nothing_to_do(c); i++) {
         int rc;
 
         if (i == c->limit) {

@@ -272,6 +272,22 @@ static void rename_heads(struct store *st, struct dir_account *a, size_t first,
     pthread_mutex_unlock(&st->dir.lock);
 }
 
+/* Each of the new names, and all of them in one record. */
+static int names_fit(const struct dir_account *a, const struct store_mailbox_op *in)
+{
+    size_t first, count = family(a, in->name, &first), bytes = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct dir_mailbox *box = a->boxes[first + i];
+        size_t len = strlen(box->name) - in->name.len + in->target.len;
+
+        if (len > STORE_NAME_MAX)
+            return BRANT_ELIMIT;
+        bytes += 64 + len + (box->keywords ? strlen(box->keywords) : 0);
+    }
+    return bytes > RECORD_FIELDS_MAX - 64 ? BRANT_ELIMIT : BRANT_OK;
+}
+
 static int rename_all(struct store *st, struct store_op *op, struct dir_account *a, int64_t now_ms)
 {
     const struct store_mailbox_op *in = &op->mailbox;
@@ -281,11 +297,9 @@ static int rename_all(struct store *st, struct store_op *op, struct dir_account 
 
     if (rename_check(op, a), op->result)
         return BRANT_OK;
-    count = family(a, in->name, &first);
-    for (size_t i = 0; i < count; i++) {
-        if (strlen(a->boxes[first + i]->name) - in->name.len + in->target.len > STORE_NAME_MAX)
-            return refuse(op, BRANT_ELIMIT, "a name becomes too long");
-    }
+    rc = names_fit(a, in);
+    if (rc)
+        return refuse(op, rc, "the names become too long");
     rc = make_above(st, a, in->target, now_ms);
     if (rc)
         return refuse(op, rc, NULL);
@@ -299,7 +313,7 @@ static int rename_all(struct store *st, struct store_op *op, struct dir_account 
     }
     rc = writer_append(st, RECORD_MAILBOXES, &rec, NULL, 0, false, &op->seq);
     if (rc)
-        return refuse(op, rc, rc == BRANT_ELIMIT ? "too many mailboxes beneath it" : NULL);
+        return refuse(op, rc, NULL);
     rename_heads(st, a, first, &rec.mailboxes, op->seq);
     return BRANT_OK;
 }

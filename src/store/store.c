@@ -136,6 +136,8 @@ static void load_removing(struct store *st)
     while ((a = map_next(&it, NULL))) {
         if (a->state == RECORD_STATE_REMOVING)
             ops_removing_add(st, a->id);
+        for (const struct dir_mailbox *box = a->removing; box; box = box->next)
+            ops_removing_add(st, box->id);
     }
 }
 

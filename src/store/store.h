@@ -279,7 +279,7 @@ struct store_change {
     uint32_t done_to;                 /* everything up to this UID has been dealt with; UINT32_MAX: all */
     uint32_t changed;                 /* entries */
     uint64_t modseq_before;           /* of the mailbox when it was decided */
-    uint64_t modseq;                  /* of what was changed; 0: nothing was */
+    uint64_t modseq;                  /* of what was changed, COPY: in the target; 0: nothing was */
     uint32_t target_first;            /* COPY, MOVE: UIDs in the target are consecutive from here; 0: none */
     uint32_t target_uidvalidity;
     bool keywords_full;

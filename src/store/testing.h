@@ -196,6 +196,22 @@ static inline int bench_change(struct bench *b, struct store_op *op, enum store_
     return bench_run(b, op);
 }
 
+/* ret_id may be NULL. */
+static inline int bench_mailbox(struct bench *b, enum store_mailbox_action action, uint64_t account,
+                                const char *name, const char *target, uint64_t *ret_id)
+{
+    struct store_op op = {.kind = STORE_OP_MAILBOX,
+                          .mailbox = {.account = account,
+                                      .action = (uint8_t)action,
+                                      .name = span_str(name),
+                                      .target = span_str(target)}};
+    int rc = bench_run(b, &op);
+
+    if (ret_id)
+        *ret_id = op.mailbox.mailbox;
+    return rc;
+}
+
 /* Applies and checkpoints everything. */
 static inline void bench_settle(struct bench *b)
 {
