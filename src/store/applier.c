@@ -415,10 +415,12 @@ static int apply_mailbox(struct applier *ap, const struct record_mailbox_state *
     if (m->state == RECORD_STATE_REMOVING) {
         TRY(mailbox_empty(ap, m->account, id, m->removed_to));
         return index_exec(ap->ix, INDEX_MAILBOX_REMOVING, INDEX_N(id), INDEX_N(m->account),
-                          INDEX_N(m->uidnext), INDEX_N(m->modseq), INDEX_N(ap->seq), INDEX_N(m->removed_to));
+                          INDEX_N(m->uidnext), INDEX_N(m->modseq), INDEX_N(ap->seq), INDEX_N(m->removed_to),
+                          INDEX_N(m->uidvalidity));
     }
     TRY(mailbox_empty(ap, m->account, id, UINT32_MAX));
-    return index_exec(ap->ix, INDEX_MAILBOX_REMOVED, INDEX_N(id), INDEX_N(m->account), INDEX_N(ap->seq));
+    return index_exec(ap->ix, INDEX_MAILBOX_REMOVED, INDEX_N(id), INDEX_N(m->account), INDEX_N(ap->seq),
+                      INDEX_N(m->uidvalidity));
 }
 
 /* The older layout. */
@@ -498,13 +500,13 @@ static int apply_account(struct applier *ap, const struct record_account *a)
         return index_exec(ap->ix, INDEX_ACCOUNT_PUT, INDEX_N(id), INDEX_N(a->state), INDEX_B(SPAN_NONE),
                           INDEX_N(0), INDEX_N(0), INDEX_N(0), INDEX_N(0), INDEX_B(SPAN_NONE),
                           INDEX_B(SPAN_NONE), INDEX_N(0), INDEX_B(SPAN_NONE), INDEX_B(SPAN_NONE),
-                          INDEX_N(ap->seq));
+                          INDEX_N(ap->seq), INDEX_N(a->uidvalidity));
     }
     TRY(index_exec(ap->ix, INDEX_ACCOUNT_PUT, INDEX_N(id), INDEX_N(a->state), INDEX_B(a->address),
                    INDEX_N(a->options), INDEX_N(a->quota_bytes), INDEX_N(a->inbox ? a->inbox : id),
                    INDEX_N(a->created_ms), INDEX_B(a->verifier), INDEX_B(span_make(a->scram_salt, 16)),
                    INDEX_N(a->scram_iterations), INDEX_B(a->scram_stored_key), INDEX_B(a->scram_server_key),
-                   INDEX_N(ap->seq)));
+                   INDEX_N(ap->seq), INDEX_N(a->uidvalidity)));
     for (size_t i = 0; i < a->grants_count; i++)
         TRY(grant_write(ap, id, &a->grants[i]));
     for (size_t i = 0; i < a->mailboxes_count; i++) {
@@ -544,7 +546,7 @@ static int apply_retire(struct applier *ap, const struct record_retire *r)
     for (size_t i = 0; i < sizeof drops / sizeof drops[0]; i++)
         TRY(index_exec(ap->ix, drops[i], INDEX_N(r->first_seq), INDEX_N(r->last_seq)));
     return index_exec(ap->ix, INDEX_RETIRED_PUT, INDEX_N(r->segment), INDEX_N(r->first_seq),
-                      INDEX_N(r->last_seq), INDEX_N(ap->seq));
+                      INDEX_N(r->last_seq), INDEX_N(ap->seq), INDEX_N(r->uidvalidity));
 }
 
 /* ---- Transactions ----------------------------------------------------------------------------------------

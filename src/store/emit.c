@@ -101,8 +101,10 @@ static int emit_mailboxes(struct store *st, struct emit *e)
 {
     for (size_t i = 0; i < e->count; i++) {
         const struct dir_mailbox *box = dir_mailbox(&st->dir, e->ids[i]);
-        struct record_mailbox_state state = {
-            .id = e->ids[i], .account = e->accounts[i], .state = RECORD_STATE_REMOVED};
+        struct record_mailbox_state state = {.id = e->ids[i],
+                                             .account = e->accounts[i],
+                                             .state = RECORD_STATE_REMOVED,
+                                             .uidvalidity = st->dir.uidvalidity_last};
         union record rec = {.mailboxes = {.mailboxes = &state, .mailboxes_count = 1}};
         int rc;
 
@@ -168,7 +170,9 @@ static int emit_accounts(struct store *st, struct emit *e)
 {
     for (size_t i = 0; i < e->count; i++) {
         const struct dir_account *a = dir_account(&st->dir, e->ids[i]);
-        union record rec = {.account = {.id = e->ids[i], .state = RECORD_STATE_REMOVED}};
+        union record rec = {.account = {.id = e->ids[i],
+                                        .state = RECORD_STATE_REMOVED,
+                                        .uidvalidity = st->dir.uidvalidity_last}};
         int rc;
 
         if (a)
@@ -237,6 +241,7 @@ static int emit_retire(struct store *st, struct emit *e)
     union record rec = {.retire = e->retire};
     uint64_t seq;
 
+    rec.retire.uidvalidity = st->dir.uidvalidity_last; /* of those that are forgotten now, too */
     return writer_append(st, RECORD_RETIRE, &rec, NULL, 0, true, &seq);
 }
 

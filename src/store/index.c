@@ -43,7 +43,8 @@ static const char schema[] =
     "CREATE INDEX subscription_account ON subscription(account);"
     "CREATE TABLE account(id INTEGER PRIMARY KEY, state INTEGER NOT NULL, address TEXT, options INTEGER,"
     " quota_bytes INTEGER, inbox INTEGER, created_ms INTEGER, verifier BLOB, scram_salt BLOB,"
-    " scram_iterations INTEGER, scram_stored_key BLOB, scram_server_key BLOB, rec_seq INTEGER NOT NULL);"
+    " scram_iterations INTEGER, scram_stored_key BLOB, scram_server_key BLOB, rec_seq INTEGER NOT NULL,"
+    " uidvalidity INTEGER NOT NULL);"
     "CREATE TABLE account_grant(account INTEGER NOT NULL, kind INTEGER NOT NULL, name BLOB NOT NULL,"
     " protocols INTEGER NOT NULL, created_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, data BLOB,"
     " PRIMARY KEY(account,kind,name)) WITHOUT ROWID;"
@@ -57,7 +58,7 @@ static const char schema[] =
     " rec_seq INTEGER NOT NULL);"
     "CREATE TABLE segment(id INTEGER PRIMARY KEY, live_bytes INTEGER NOT NULL);"
     "CREATE TABLE retired(segment INTEGER PRIMARY KEY, first_seq INTEGER NOT NULL,"
-    " last_seq INTEGER NOT NULL, rec_seq INTEGER NOT NULL);"
+    " last_seq INTEGER NOT NULL, rec_seq INTEGER NOT NULL, uidvalidity INTEGER NOT NULL);"
     "PRAGMA user_version=3;";
 
 #define MESSAGE_COLUMNS "id,rec_seq,segment,offset,length,body_kind,body_bytes,body_file,dead,time_ms,version"
@@ -140,12 +141,13 @@ static const char *const sql[INDEX_STATEMENT_COUNT] = {
         " uidnext=max(uidnext,excluded.uidnext), modseq=max(modseq,excluded.modseq),"
         " keywords=excluded.keywords, def_seq=excluded.def_seq, rec_seq=excluded.rec_seq,"
         " uses=excluded.uses, gone_floor=max(gone_floor,excluded.gone_floor)",
-    [INDEX_MAILBOX_REMOVED] = "INSERT OR REPLACE INTO mailbox(id,account,state,def_seq,rec_seq)"
-                              " VALUES(?1,?2,2,?3,?3)",
+    [INDEX_MAILBOX_REMOVED] = "INSERT OR REPLACE INTO mailbox(id,account,state,def_seq,rec_seq,uidvalidity)"
+                              " VALUES(?1,?2,2,?3,?3,?4)",
     [INDEX_MAILBOX_REMOVING] =
-        "INSERT INTO mailbox(id,account,state,uidnext,modseq,def_seq,rec_seq,removed_to)"
-        " VALUES(?1,?2,1,?3,?4,?5,?5,?6)"
-        " ON CONFLICT(id) DO UPDATE SET account=excluded.account, state=1, name=NULL, uidvalidity=0,"
+        "INSERT INTO mailbox(id,account,state,uidnext,modseq,def_seq,rec_seq,removed_to,uidvalidity)"
+        " VALUES(?1,?2,1,?3,?4,?5,?5,?6,?7)"
+        " ON CONFLICT(id) DO UPDATE SET account=excluded.account, state=1, name=NULL, "
+        "uidvalidity=excluded.uidvalidity,"
         " uidnext=max(uidnext,excluded.uidnext), modseq=max(modseq,excluded.modseq), keywords=NULL,"
         " def_seq=excluded.def_seq, rec_seq=excluded.rec_seq, uses=0, gone_floor=0,"
         " removed_to=max(removed_to,excluded.removed_to)",
@@ -161,8 +163,8 @@ static const char *const sql[INDEX_STATEMENT_COUNT] = {
     [INDEX_SUBSCRIPTION_WIPE] = "DELETE FROM subscription WHERE account=?1",
     [INDEX_ACCOUNT_PUT] =
         "INSERT OR REPLACE INTO account(id,state,address,options,quota_bytes,inbox,created_ms,verifier,"
-        "scram_salt,scram_iterations,scram_stored_key,scram_server_key,rec_seq)"
-        " VALUES(?1,?2,CAST(?3 AS TEXT),?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
+        "scram_salt,scram_iterations,scram_stored_key,scram_server_key,rec_seq,uidvalidity)"
+        " VALUES(?1,?2,CAST(?3 AS TEXT),?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)",
     [INDEX_ACCOUNT_LIST] = "SELECT id,state,address,options,quota_bytes,inbox,created_ms,verifier,"
                            "scram_salt,scram_iterations,scram_stored_key,scram_server_key,rec_seq"
                            " FROM account WHERE state<2",
@@ -180,8 +182,11 @@ static const char *const sql[INDEX_STATEMENT_COUNT] = {
                           " ON CONFLICT(id) DO UPDATE SET live_bytes=live_bytes+excluded.live_bytes",
     [INDEX_SEGMENT_CLEAN] = "DELETE FROM segment WHERE id=?1 AND live_bytes=0",
     [INDEX_SEGMENT_LIST] = "SELECT id,live_bytes FROM segment",
-    [INDEX_RETIRED_PUT] = "INSERT OR REPLACE INTO retired(segment,first_seq,last_seq,rec_seq)"
-                          " VALUES(?1,?2,?3,?4)",
+    [INDEX_RETIRED_PUT] = "INSERT OR REPLACE INTO retired(segment,first_seq,last_seq,rec_seq,uidvalidity)"
+                          " VALUES(?1,?2,?3,?4,?5)",
+    [INDEX_UIDVALIDITY] = "SELECT max(ifnull((SELECT max(uidvalidity) FROM mailbox),0),"
+                          "ifnull((SELECT max(uidvalidity) FROM account),0),"
+                          "ifnull((SELECT max(uidvalidity) FROM retired),0))",
     [INDEX_RETIRED_LIST] = "SELECT segment,rec_seq FROM retired",
     [INDEX_DROP_MESSAGE] =
         "DELETE FROM message WHERE dead=1 AND id IN (SELECT id FROM message WHERE id BETWEEN ?1 AND ?2 AND"
@@ -617,7 +622,7 @@ int index_dump(struct index *ix, struct buf *out)
         "SELECT 'subscription',* FROM subscription ORDER BY id",
         ("SELECT 'account',id,state,address,options,quota_bytes,inbox,created_ms,hex(verifier) AS verifier,"
          "hex(scram_salt) AS salt,scram_iterations,hex(scram_stored_key) AS stored_key,"
-         "hex(scram_server_key) AS server_key,rec_seq FROM account ORDER BY id"),
+         "hex(scram_server_key) AS server_key,rec_seq,uidvalidity FROM account ORDER BY id"),
         ("SELECT 'grant',account,kind,hex(name) AS name,protocols,created_ms,expires_ms,hex(data) AS data"
          " FROM account_grant ORDER BY account,kind,name"),
         "SELECT 'queue',* FROM queue ORDER BY message,recipient",

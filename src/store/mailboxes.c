@@ -323,9 +323,24 @@ static int load_subscriptions(struct directory *d, struct index *ix)
     return rc == BRANT_ENOTFOUND ? BRANT_OK : rc;
 }
 
+static int load_uidvalidity(struct directory *d, struct index *ix)
+{
+    int rc = index_bind(ix, INDEX_UIDVALIDITY, NULL, 0);
+
+    if (!rc)
+        rc = index_row(ix, INDEX_UIDVALIDITY);
+    if (rc)
+        return rc;
+    d->uidvalidity_last = (uint32_t)index_number(ix, INDEX_UIDVALIDITY, 0);
+    index_reset(ix, INDEX_UIDVALIDITY);
+    return BRANT_OK;
+}
+
 int dir_load_mailboxes(struct directory *d, struct index *ix)
 {
     int rc = load_boxes(d, ix);
 
-    return rc ? rc : load_subscriptions(d, ix);
+    if (!rc)
+        rc = load_subscriptions(d, ix);
+    return rc ? rc : load_uidvalidity(d, ix);
 }

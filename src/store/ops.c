@@ -85,7 +85,8 @@ static int account_slice(struct store *st, struct dir_account *a, int64_t now_ms
     }
     if (a->removing)
         return 0; /* those mailboxes go by themselves */
-    rec.account = (struct record_account){.id = a->id, .state = RECORD_STATE_REMOVED};
+    rec.account = (struct record_account){
+        .id = a->id, .state = RECORD_STATE_REMOVED, .uidvalidity = st->dir.uidvalidity_last};
     rc = writer_append(st, RECORD_ACCOUNT, &rec, NULL, 0, true, &seq);
     if (rc)
         return rc;
@@ -141,8 +142,10 @@ static int mailbox_slice(struct store *st, struct dir_mailbox *box, bool *ret_go
         return rc;
     *ret_gone = state.removed_to == UINT32_MAX;
     if (*ret_gone)
-        state = (struct record_mailbox_state){
-            .id = box->id, .account = box->account->id, .state = RECORD_STATE_REMOVED};
+        state = (struct record_mailbox_state){.id = box->id,
+                                              .account = box->account->id,
+                                              .state = RECORD_STATE_REMOVED,
+                                              .uidvalidity = st->dir.uidvalidity_last};
     rc = writer_append(st, RECORD_MAILBOXES, &rec, NULL, 0, true, &seq);
     if (rc) {
         *ret_gone = false;

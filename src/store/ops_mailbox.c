@@ -10,7 +10,8 @@ static int refuse(struct store_op *op, int code, const char *reason)
     return BRANT_OK;
 }
 
-/* UIDVALIDITY grows over the whole store, so a mailbox that comes back under an old name never reuses one. */
+/* UIDVALIDITY grows over the whole store, so a mailbox that comes back under an old name never reuses one.
+ * What was given to those that went stands in their tombstones, and, when these are forgotten, in RETIRE. */
 uint32_t ops_uidvalidity(struct store *st, int64_t now_ms)
 {
     uint32_t now_s = (uint32_t)(now_ms / 1000);
@@ -41,6 +42,12 @@ static int append_one(struct store *st, struct record_mailbox_state *state, bool
     return writer_append(st, RECORD_MAILBOXES, &rec, NULL, 0, use_reserve, ret_seq);
 }
 
+/* A batch is not atomic: a name that was freed in this one is on disk as such before it is given again. */
+static int name_freed(struct store *st, const struct dir_account *a)
+{
+    return a->freed_seq > journal_durable_seq(st->journal) ? writer_sync(st) : BRANT_OK;
+}
+
 int ops_mailbox_new(struct store *st, struct dir_account *a, struct span name, uint32_t uses, int64_t now_ms,
                     struct dir_mailbox **ret)
 {
@@ -52,8 +59,10 @@ int ops_mailbox_new(struct store *st, struct dir_account *a, struct span name, u
                                          .uses = uses};
     struct dir_mailbox *box;
     uint64_t seq;
-    int rc = append_one(st, &state, false, &seq);
+    int rc = name_freed(st, a);
 
+    if (!rc)
+        rc = append_one(st, &state, false, &seq);
     if (rc)
         return rc;
     pthread_mutex_lock(&st->dir.lock);
@@ -186,6 +195,7 @@ static int delete (struct store *st, struct store_op *op, struct dir_account *a)
     state = (struct record_mailbox_state){.id = box->id,
                                           .account = a->id,
                                           .state = RECORD_STATE_REMOVING,
+                                          .uidvalidity = box->uidvalidity,
                                           .uidnext = box->uidnext,
                                           .modseq = box->modseq};
     op->result = append_one(st, &state, true, &op->seq);
@@ -194,7 +204,7 @@ static int delete (struct store *st, struct store_op *op, struct dir_account *a)
     pthread_mutex_lock(&st->dir.lock);
     dir_mailbox_detach(box);
     box->last_seq = op->seq;
-    a->last_seq = op->seq;
+    a->last_seq = a->freed_seq = op->seq;
     pthread_mutex_unlock(&st->dir.lock);
     ops_removing_add(st, box->id);
     return BRANT_OK;
@@ -268,7 +278,7 @@ static void rename_heads(struct store *st, struct dir_account *a, size_t first,
         box->last_seq = seq;
     }
     dir_boxes_sort(a);
-    a->last_seq = seq;
+    a->last_seq = a->freed_seq = seq;
     pthread_mutex_unlock(&st->dir.lock);
 }
 
@@ -300,7 +310,9 @@ static int rename_all(struct store *st, struct store_op *op, struct dir_account 
     rc = names_fit(a, in);
     if (rc)
         return refuse(op, rc, "the names become too long");
-    rc = make_above(st, a, in->target, now_ms);
+    rc = name_freed(st, a);
+    if (!rc)
+        rc = make_above(st, a, in->target, now_ms);
     if (rc)
         return refuse(op, rc, NULL);
     count = family(a, in->name, &first); /* the levels made may stand before it */
@@ -330,7 +342,9 @@ static int subscribe(struct store *st, struct store_op *op, struct dir_account *
         return BRANT_OK;
     if (!dir_box_named(a, sub.name) && too_many(a, 1))
         return refuse(op, BRANT_ELIMIT, "too many mailboxes");
-    op->result = writer_append(st, RECORD_SUBSCRIPTIONS, &rec, NULL, 0, false, &op->seq);
+    op->result = name_freed(st, a);
+    if (!op->result)
+        op->result = writer_append(st, RECORD_SUBSCRIPTIONS, &rec, NULL, 0, false, &op->seq);
     if (op->result)
         return BRANT_OK;
     pthread_mutex_lock(&st->dir.lock);
@@ -354,7 +368,7 @@ static int unsubscribe(struct store *st, struct store_op *op, struct dir_account
         return BRANT_OK;
     pthread_mutex_lock(&st->dir.lock);
     dir_subscription_drop(a, known);
-    a->last_seq = op->seq;
+    a->last_seq = a->freed_seq = op->seq;
     pthread_mutex_unlock(&st->dir.lock);
     return BRANT_OK;
 }

@@ -152,17 +152,17 @@ enum record_body {
     S(U64, modseq)                           \
     T(keywords, 4096) /* never used here */
 /* The full state of a mailbox, but for what its entries say. */
-#define RECORD_FIELDS_mailbox_state(S, B, T, L, V)                           \
-    S(U64, id)                                                               \
-    S(U64, account)                                                          \
-    S(U8, state) /* REMOVING: out of the names, its mail is being removed */ \
-    T(name, 1024)                                                            \
-    S(U32, uidvalidity)                                                      \
-    S(U32, uidnext)                                                          \
-    S(U64, modseq)                                                           \
-    S(U64, gone_floor) /* tombstones up to this MODSEQ may be forgotten */   \
-    S(U32, removed_to) /* REMOVING: whatever has a UID up to this is gone */ \
-    S(U32, uses)       /* opaque bits */                                     \
+#define RECORD_FIELDS_mailbox_state(S, B, T, L, V)                             \
+    S(U64, id)                                                                 \
+    S(U64, account)                                                            \
+    S(U8, state) /* REMOVING: out of the names, its mail is being removed */   \
+    T(name, 1024)                                                              \
+    S(U32, uidvalidity) /* not live: the highest that any was given by then */ \
+    S(U32, uidnext)                                                            \
+    S(U64, modseq)                                                             \
+    S(U64, gone_floor) /* tombstones up to this MODSEQ may be forgotten */     \
+    S(U32, removed_to) /* REMOVING: whatever has a UID up to this is gone */   \
+    S(U32, uses)       /* opaque bits */                                       \
     T(keywords, 4096)  /* names of the flags from bit 8 on, space between */
 #define RECORD_FIELDS_mailboxes(S, B, T, L, V) L(mailbox_state, mailboxes, RECORD_ENTRIES_MAX)
 
@@ -197,7 +197,9 @@ enum record_body {
     S(U32, scram_iterations) /* 0: no keys */                           \
     T(scram_stored_key, 32)                                             \
     T(scram_server_key, 32)                                             \
-    L(grant, grants, 64)
+    L(grant, grants, 64)                                                \
+    V(3)                                                                \
+    S(U32, uidvalidity) /* the highest that any mailbox was given until then */
 #define RECORD_FIELDS_domain(S, B, T, L, V) \
     S(U64, id)                              \
     S(U8, state)                            \
@@ -214,7 +216,9 @@ enum record_body {
 #define RECORD_FIELDS_retire(S, B, T, L, V) \
     S(U32, segment)                         \
     S(U64, first_seq)                       \
-    S(U64, last_seq)
+    S(U64, last_seq)                        \
+    V(2)                                    \
+    S(U32, uidvalidity) /* the highest that any mailbox was given until then */
 
 /* Items that occur in lists, and the bodies of records; one that holds another comes after it. */
 #define RECORD_LAYOUTS(X) \
@@ -251,10 +255,10 @@ enum record_body {
     X(5, MOVE, change, 2)          \
     X(6, ENTRIES, change, 2)       \
     X(7, MAILBOX, mailbox, 1)      \
-    X(8, ACCOUNT, account, 2)      \
+    X(8, ACCOUNT, account, 3)      \
     X(9, DOMAIN, domain, 1)        \
     X(10, ALIAS, alias_set, 1)     \
-    X(11, RETIRE, retire, 1)       \
+    X(11, RETIRE, retire, 2)       \
     X(12, QUEUE, queue, 1)         \
     X(13, MAILBOXES, mailboxes, 1) \
     X(14, SUBSCRIPTIONS, subscriptions, 1)

@@ -83,7 +83,8 @@ struct dir_grant {
 struct dir_account {
     uint64_t id, inbox, quota_bytes, created_ms;
     uint64_t used_bytes, messages;
-    uint64_t last_seq; /* newest record that touched it: what a read waits for */
+    uint64_t last_seq;  /* newest record that touched it: what a read waits for */
+    uint64_t freed_seq; /* newest record that took a name from a mailbox or a subscription */
     uint64_t visit, commit_visit;
     uint32_t options;
     uint8_t state;              /* enum record_state; REMOVING: out of the names, mail is being removed */

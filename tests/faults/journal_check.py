@@ -15,7 +15,7 @@ from attempts import Ledger, verify, verify_queue  # noqa: E402
 
 MESSAGE, FLAGS, EXPUNGE, COPY, MOVE, ENTRIES, MAILBOX, ACCOUNT, DOMAIN, ALIAS, RETIRE, QUEUE, MAILBOXES, \
     SUBSCRIPTIONS = range(1, 15)
-NEWEST = {MESSAGE: 2, FLAGS: 2, EXPUNGE: 2, COPY: 2, MOVE: 2, ENTRIES: 2, ACCOUNT: 2}  # all other types have version 1
+NEWEST = {MESSAGE: 2, FLAGS: 2, EXPUNGE: 2, COPY: 2, MOVE: 2, ENTRIES: 2, ACCOUNT: 3, RETIRE: 2}  # all other types have version 1
 INLINE, FILE = 1, 2
 LIVE, REMOVING, REMOVED = 0, 1, 2
 EVERY_UID = (1 << 32) - 1
@@ -220,6 +220,8 @@ class Journal:
             f.text()
             f.text()
             account["grants"] = f.many(grant)
+        if record.version >= 3:
+            f.number(4)  # the highest UIDVALIDITY
         if state == LIVE:
             self.accounts[ident] = account
         else:
