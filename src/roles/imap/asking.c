@@ -232,6 +232,13 @@ const struct store_peer_ops imap_session_peer_ops = {
 
 /* ---- events ---- */
 
+/* RFC 4978: the response still goes out as it is, and what stands behind the command is compressed. */
+static void compress(struct imap_session *s)
+{
+    if (imap_server_done(s->engine) != BRANT_OK || net_pump_start_deflate(s->pump) != BRANT_OK)
+        imap_session_end(s, IMAP_CLOSE_LOST);
+}
+
 bool imap_session_event(struct imap_session *s, const struct imap_event *e)
 {
     switch (e->type) {
@@ -251,8 +258,8 @@ bool imap_session_event(struct imap_session *s, const struct imap_event *e)
     case IMAP_EVENT_AUTH_CANCEL:
         imap_greeting_login(s, e);
         return true;
-    case IMAP_EVENT_COMPRESS: /* is not offered */
-        imap_server_failed(s->engine, IMAP_FAIL_TRY_LATER);
+    case IMAP_EVENT_COMPRESS:
+        compress(s);
         return true;
     case IMAP_EVENT_LEFT:
         imap_mailbox_left(s);

@@ -3,10 +3,10 @@
 #include "os/clock.h"
 #include "roles/imap/session_internal.h"
 
-/* What the store answers for. */
+/* What the store and the pump answer for. */
 enum {
-    EXTENSIONS =
-        IMAP_EXT_CONDSTORE | IMAP_EXT_QRESYNC | IMAP_EXT_SPECIAL_USE | IMAP_EXT_OBJECTID | IMAP_EXT_SAVEDATE
+    EXTENSIONS = IMAP_EXT_CONDSTORE | IMAP_EXT_QRESYNC | IMAP_EXT_SPECIAL_USE | IMAP_EXT_OBJECTID |
+                 IMAP_EXT_SAVEDATE | IMAP_EXT_COMPRESS
 };
 
 void imap_greeting_offer(struct imap_session *s)

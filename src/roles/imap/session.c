@@ -118,6 +118,8 @@ static void sent(void *context, size_t len, uint64_t now_ms)
     struct imap_session *s = context;
 
     imap_server_output_used(s->engine, len, now_ms);
+    if (imap_server_compress_started(s->engine) == BRANT_OK)
+        net_pump_kick(s->pump); /* there may be commands behind it */
 }
 
 static uint64_t store_deadline_ms(const struct imap_session *s)
@@ -145,7 +147,11 @@ static uint64_t deadline_ms(void *context, uint64_t now_ms)
 {
     struct imap_session *s = context;
 
-    return least(edge_deadline_ms(&s->edge), least(engine_deadline_ms(s, now_ms), store_deadline_ms(s)));
+    uint64_t wake_ms = imap_server_wake_ms(s->engine, now_ms);
+    uint64_t wake_at_ms = wake_ms == IMAP_NO_TIMEOUT ? NET_PUMP_NEVER : now_ms + wake_ms;
+
+    return least(least(edge_deadline_ms(&s->edge), wake_at_ms),
+                 least(engine_deadline_ms(s, now_ms), store_deadline_ms(s)));
 }
 
 static void store_is_late(struct imap_session *s)
@@ -168,8 +174,9 @@ static void on_timeout(void *context, uint64_t now_ms)
 
     if (edge_deadline_ms(&s->edge) > now_ms && store_deadline_ms(s) <= now_ms)
         store_is_late(s);
-    else
+    else if (edge_deadline_ms(&s->edge) <= now_ms || engine_deadline_ms(s, now_ms) <= now_ms)
         imap_session_end(s, IMAP_CLOSE_TIMEOUT);
+    /* Else the engine has something to say of itself; it is fed next. */
 }
 
 static bool finished(void *context)
