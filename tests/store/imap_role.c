@@ -531,80 +531,95 @@ static void resume(struct imap *i, struct ipc_id s, uint64_t account, const uint
     CHECK(imap_ask(i, m).resume_result.status == IPC_OK);
 }
 
-static void case_restart(struct world *w)
-{
-    enum { ROUNDS = 5, APPENDS = 40 };
-    static struct ipc_id ids[APPENDS];
+enum { ROUNDS = 5, APPENDS = 40, FIRST_TAG = 1000000 };
+
+struct restart {
+    struct world *w;
     struct imap i;
+    struct ipc_id ids[APPENDS];
+    bool answered[APPENDS];
+    uint32_t answered_all, done_all;
+};
+
+/* Many at a time, each of a session of its own; killed when some are answered. */
+static void append_and_kill(struct restart *r, unsigned round)
+{
+    struct ipc_id sessions[APPENDS];
     struct ipc_message m;
-    uint8_t token[32];
     struct buf _cleanup_buf_ bytes;
     buf_init(&bytes, 1 << 20);
-    begin(w, &i);
-    struct ipc_id sessions[APPENDS], s = imap_login(&i, ALICE, "secret", &m);
+    memset(r->answered, 0, sizeof r->answered);
+    for (unsigned k = 0; k < APPENDS; k++)
+        sessions[k] = alice(&r->i);
+    for (unsigned k = 0; k < APPENDS; k++) {
+        struct span text = message_bytes(&bytes, k, 400 + (k * 7919) % 9000);
+        r->ids[k] = new_id();
+        imap_append_body(&r->i, sessions[k], 1, text);
+        m = imap_append_message(sessions[k], 1, text.len, 0, "");
+        peer_send(&r->i.p, &m);
+        m = imap_append_commit(sessions[k], r->ids[k], 1, "INBOX");
+        m.tag = FIRST_TAG + k;
+        peer_send(&r->i.p, &m);
+    }
+    for (unsigned got = 0; peer_receive(&r->i.p, &m);) {
+        if (m.type != IPC_TYPE_APPENDED)
+            continue;
+        CHECK(m.appended.status == IPC_OK);
+        r->answered[m.tag - FIRST_TAG] = true;
+        r->answered_all++;
+        if (++got == 3 + round * 8)
+            world_kill(r->w); /* what it has answered is still to be read */
+    }
+    peer_done(&r->i.p);
+}
+
+/* The next store knows what was done: at least all that was answered. */
+static void ask_appends(struct restart *r, struct ipc_id s)
+{
+    for (unsigned k = 0; k < APPENDS; k++) {
+        struct ipc_appended a =
+            imap_ask(&r->i, (struct ipc_message){.type = IPC_TYPE_APPEND_ASK, .append_ask = {s, r->ids[k]}})
+                .appended;
+        CHECK(a.status == IPC_OK || (a.status == IPC_TRY_LATER && !r->answered[k]));
+        r->done_all += a.status == IPC_OK;
+    }
+}
+
+static void case_restart(struct world *w)
+{
+    struct restart r = {.w = w};
+    struct imap *i = &r.i;
+    struct ipc_message m;
+    struct ipc_mailbox_row row;
+    uint8_t token[32];
+    begin(w, i);
+    struct ipc_id s = imap_login(i, ALICE, "secret", &m);
     uint64_t account = m.login_result.account;
     memcpy(token, m.login_result.token.p, 32);
-    CHECK(imap_append(&i, s, "INBOX", 1, 3, 300, NULL) == IPC_OK);
-    struct ipc_mailbox_opened o = imap_open(&i, s, "INBOX", false);
-    (void)imap_do(&i, imap_message_change(s, o.mailbox, IPC_MESSAGES_FLAGS_ADD, "2", DELETED, "kept", ""));
-    (void)imap_do(&i, imap_message_change(s, o.mailbox, IPC_MESSAGES_EXPUNGE, "1:*", 0, "", ""));
-    uint32_t messages = 2, answered_all = 0, done_all = 0;
+    CHECK(imap_append(i, s, "INBOX", 1, 3, 300, NULL) == IPC_OK);
+    struct ipc_mailbox_opened o = imap_open(i, s, "INBOX", false);
+    (void)imap_do(i, imap_message_change(s, o.mailbox, IPC_MESSAGES_FLAGS_ADD, "2", DELETED, "kept", ""));
+    (void)imap_do(i, imap_message_change(s, o.mailbox, IPC_MESSAGES_EXPUNGE, "1:*", 0, "", ""));
     for (unsigned round = 0; round < ROUNDS; round++) {
-        /* Many at a time, each of a session of its own; killed when some are answered. */
-        for (unsigned k = 0; k < APPENDS; k++)
-            sessions[k] = alice(&i);
-        bool answered[APPENDS] = {false};
-        for (unsigned k = 0; k < APPENDS; k++) {
-            struct span text = message_bytes(&bytes, k, 400 + (k * 7919) % 9000);
-            ids[k] = new_id();
-            imap_append_body(&i, sessions[k], 1, text);
-            m = imap_append_message(sessions[k], 1, text.len, 0, "");
-            peer_send(&i.p, &m);
-            m = imap_append_commit(sessions[k], ids[k], 1, "INBOX");
-            m.tag = 1000000 + k;
-            peer_send(&i.p, &m);
-        }
-        unsigned enough = 3 + round * 8, got = 0;
-        bool killed = false;
-        while (peer_receive(&i.p, &m)) {
-            if (m.type == IPC_TYPE_APPENDED) {
-                CHECK(m.appended.status == IPC_OK);
-                answered[m.tag - 1000000] = true;
-                answered_all++;
-                if (++got == enough) {
-                    world_kill(w);
-                    killed = true;
-                }
-            }
-            if (killed && got == APPENDS)
-                break;
-        }
-        peer_done(&i.p);
+        append_and_kill(&r, round);
         world_start(w);
-        imap_channel(w, 0, &i);
-        resume(&i, s, account, token);
-        imap_watch(&i, s, o.mailbox, false);
-        for (unsigned k = 0; k < APPENDS; k++) {
-            m = imap_ask(&i, (struct ipc_message){.type = IPC_TYPE_APPEND_ASK, .append_ask = {s, ids[k]}});
-            CHECK(m.appended.status == IPC_OK || (m.appended.status == IPC_TRY_LATER && !answered[k]));
-            messages += m.appended.status == IPC_OK;
-            done_all += m.appended.status == IPC_OK;
-        }
-        struct ipc_mailbox_row row;
-        CHECK(imap_status(&i, s, "INBOX", &row) == IPC_OK);
-        CHECK(row.mailbox == o.mailbox && row.uidvalidity == o.uidvalidity && row.messages == messages);
+        imap_channel(w, 0, i);
+        resume(i, s, account, token);
+        imap_watch(i, s, o.mailbox, false);
+        ask_appends(&r, s);
+        CHECK(imap_status(i, s, "INBOX", &row) == IPC_OK && row.messages == 2 + r.done_all);
+        CHECK(row.mailbox == o.mailbox && row.uidvalidity == o.uidvalidity);
     }
     /* What the session knew is answered as before, and it hears of what is new. */
-    i.news = 0;
-    struct ipc_changes c = imap_changes(&i, s, o.mailbox, o.modseq, 4, true);
+    i->news = 0;
+    struct ipc_changes c = imap_changes(i, s, o.mailbox, o.modseq, 4, true);
     CHECK(c.status == IPC_OK && eq(ranges_text(c.vanished), "2") && span_eq_str(c.keywords, "kept"));
-    i.news = 0;
-    CHECK(imap_append(&i, s, "INBOX", 1, 1, 300, NULL) == IPC_OK);
-    CHECK(imap_news(&i, s) > c.modseq);
-    m = imap_ask(&i, (struct ipc_message){.type = IPC_TYPE_APPEND_ASK, .append_ask = {s, new_id()}});
+    CHECK(imap_append(i, s, "INBOX", 1, 1, 300, NULL) == IPC_OK);
+    CHECK(imap_news(i, s) > c.modseq);
+    m = imap_ask(i, (struct ipc_message){.type = IPC_TYPE_APPEND_ASK, .append_ask = {s, new_id()}});
     CHECK(m.appended.status == IPC_TRY_LATER);
-    printf("  %u appends answered, %u done, over %u kills\n", answered_all, done_all, (unsigned)ROUNDS);
-    peer_done(&i.p);
+    printf("  %u appends answered, %u done, over %u kills\n", r.answered_all, r.done_all, (unsigned)ROUNDS);
+    peer_done(&i->p);
 }
 
 int main(int argc, char **argv)

@@ -10,6 +10,7 @@ enum { FIELDS_ALL = 127, STATUS_ALL = 511 };
 
 struct imap {
     struct peer p;
+    bool careless; /* answers that nobody waits for any more are passed over */
     unsigned news; /* since it was last looked at */
     struct ipc_mailbox_news last;
 };
@@ -19,7 +20,7 @@ void imap_channel(struct world *w, uint32_t instance, struct imap *ret);
 struct ipc_message imap_ask(struct imap *i, struct ipc_message m);
 /* Waits for news of this session: their MODSEQ. */
 uint64_t imap_news(struct imap *i, struct ipc_id session);
-/* Nothing may come before an answer that is asked for now. */
+/* Nothing may come before the answer to a question. */
 void imap_no_news(struct imap *i, struct ipc_id session);
 
 struct ipc_id imap_login(struct imap *i, const char *user, const char *password, struct ipc_message *ret);
