@@ -276,7 +276,7 @@ static int look(struct change *c)
 {
     const struct store_change *in = c->in;
     struct dir_account *a = dir_account(&c->st->dir, in->account);
-    bool moves = c->op->kind == STORE_OP_MOVE, has_target = moves || c->op->kind == STORE_OP_COPY;
+    bool has_target = c->op->kind == STORE_OP_MOVE || c->op->kind == STORE_OP_COPY;
 
     if (!a)
         return BRANT_ENOTFOUND;
@@ -286,8 +286,6 @@ static int look(struct change *c)
         return BRANT_ENOTFOUND;
     if (!ranges_in_order(in))
         return BRANT_ESYNTAX;
-    if (moves && c->box == c->to)
-        return BRANT_EREFUSED;
     return has_target && c->to->uidnext > UINT32_MAX - STORE_COPY_MAX ? BRANT_ELIMIT : BRANT_OK;
 }
 
@@ -404,7 +402,7 @@ static int put(struct change *c)
 
     if (rc)
         return rc;
-    if (c->op->kind != STORE_OP_COPY)
+    if (c->op->kind != STORE_OP_COPY && c->box != c->to) /* RFC 6851 3.3: a mailbox may be its own target */
         put_box(c->rec, c->box, c->box->uidnext);
     if (c->to)
         put_box(c->rec, c->to, c->to->uidnext + c->rec->entries_count);

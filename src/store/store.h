@@ -259,8 +259,8 @@ struct store_range_list {
  * entries and says in done_to how far it came: the caller submits the rest. COPY is all or nothing
  * (BRANT_ELIMIT: more than STORE_COPY_MAX). What one operation changes has one MODSEQ, which no other
  * operation has.
- * BRANT_ENOTFOUND: no such account or mailbox. BRANT_EREFUSED: over quota (COPY), or the target is the
- * mailbox itself (MOVE). BRANT_ESYNTAX: the ranges are not in order. */
+ * BRANT_ENOTFOUND: no such account or mailbox. BRANT_EREFUSED: over quota (COPY). BRANT_ESYNTAX: the ranges
+ * are not in order. */
 struct store_change {
     uint64_t account, mailbox; /* 0: the INBOX */
     uint8_t session[16];

@@ -286,8 +286,8 @@ static bool has_target(uint8_t action)
 
 static enum ipc_status change_status(uint8_t action, int rc)
 {
-    if (rc == BRANT_EREFUSED) /* or it is moved to where it is */
-        return action == IPC_MESSAGES_COPY ? IPC_OVER_QUOTA : IPC_INVALID;
+    if (rc == BRANT_EREFUSED)
+        return action == IPC_MESSAGES_COPY ? IPC_OVER_QUOTA : IPC_REFUSED;
     if (rc == BRANT_ELIMIT)
         return IPC_TOO_MANY;
     return server_status_of(rc);
