@@ -422,21 +422,67 @@ static void sent_twice(struct world *w, struct imap *i, struct ipc_id s)
     peer_done(&msa);
 }
 
+/* Given up with a body under way, before the commit and behind it; sessions that end in the middle. */
+static void given_up(struct imap *i, struct ipc_id s)
+{
+    struct ipc_message m;
+    struct ipc_mailbox_row row;
+    struct buf _cleanup_buf_ bytes;
+    buf_init(&bytes, 1 << 20);
+    struct span text = message_bytes(&bytes, 1, 3000);
+    const struct ipc_message abort_body = {.type = IPC_TYPE_BODY_ABORT, .body_abort = {s, 61}},
+                             abort_append = {.type = IPC_TYPE_APPEND_ABORT, .append_abort = {s}};
+    for (unsigned k = 0; k < 20; k++) {
+        imap_append_body(i, s, 60, text);
+        m = imap_append_message(s, 60, text.len, 0, "");
+        peer_send(&i->p, &m);
+        imap_append_body(i, s, 61, text);
+        peer_send(&i->p, &abort_body);
+        peer_send(&i->p, &abort_append);
+        peer_send(&i->p, &abort_append); /* nothing is left to abort */
+    }
+    /* Given up behind its commit: stored or not, and the next one is another. */
+    i->careless = true;
+    for (uint64_t k = 0; k < 20; k++) {
+        imap_append_body(i, s, 70 + k, text);
+        m = imap_append_message(s, 70 + k, text.len, 0, "");
+        peer_send(&i->p, &m);
+        m = imap_append_commit(s, new_id(), 1, "Junk");
+        peer_send(&i->p, &m);
+        peer_send(&i->p, &abort_append);
+    }
+    uint8_t status;
+    do /* those given up are still asked about */
+        status = imap_append(i, s, "Trash", 1, 1, 100, NULL);
+    while (status == IPC_TRY_LATER);
+    CHECK(status == IPC_OK);
+    /* Sessions that end in the middle: before, and behind the commit. */
+    for (unsigned k = 0; k < 20; k++) {
+        struct ipc_id other = alice(i);
+        text = message_bytes(&bytes, 1, k % 2 ? 3000 : 500000);
+        imap_append_body(i, other, 60, text);
+        m = imap_append_message(other, 60, text.len, 0, "");
+        peer_send(&i->p, &m);
+        if (k % 4 >= 2)
+            imap_append_body(i, other, 61, text);
+        imap_close(i, other);
+    }
+    CHECK(imap_status(i, s, "INBOX", &row) == IPC_OK && row.messages == 1);
+}
+
 static void case_append(struct world *w)
 {
     struct imap i;
     struct ipc_message m;
     struct ipc_mailbox_row row;
     struct peer cli;
-    struct buf _cleanup_buf_ bytes;
-    buf_init(&bytes, 1 << 20);
     begin(w, &i);
     struct ipc_id s = alice(&i);
     CHECK(imap_append(&i, s, "nothing", 1, 1, 100, NULL) == IPC_NOT_FOUND);
     CHECK(imap_append(&i, s, "INBOX", 1, 1, 100, NULL) == IPC_OK); /* the session goes on */
     sent_twice(w, &i, s);
 
-    /* An empty one; keywords; one that is given up, with a body under way, and with one that was named. */
+    /* An empty one, with keywords. */
     m = imap_append_message(s, 50, 0, DRAFT | SEEN, "$Hot x");
     peer_send(&i.p, &m);
     m = imap_ask(&i, imap_append_commit(s, new_id(), 1, "Drafts"));
@@ -444,30 +490,7 @@ static void case_append(struct world *w)
     struct ipc_message_rows rows = imap_entries(&i, s, mailbox_id(&i, s, "Drafts"), "1:*");
     CHECK(rows.rows_count == 1 && rows.rows[0].size == 0 && span_eq_str(rows.keywords, "$Hot x"));
     CHECK(rows.rows[0].flags == (DRAFT | SEEN | KEYWORD_BIT | KEYWORD_BIT << 1));
-    struct span text = message_bytes(&bytes, 1, 3000);
-    const struct ipc_message abort_body = {.type = IPC_TYPE_BODY_ABORT, .body_abort = {s, 61}},
-                             abort_append = {.type = IPC_TYPE_APPEND_ABORT, .append_abort = {s}};
-    for (unsigned k = 0; k < 20; k++) {
-        imap_append_body(&i, s, 60, text);
-        m = imap_append_message(s, 60, text.len, 0, "");
-        peer_send(&i.p, &m);
-        imap_append_body(&i, s, 61, text);
-        peer_send(&i.p, &abort_body);
-        peer_send(&i.p, &abort_append);
-        peer_send(&i.p, &abort_append); /* nothing is left to abort */
-    }
-    /* Sessions that end in the middle: before, and behind the commit. */
-    for (unsigned k = 0; k < 20; k++) {
-        struct ipc_id other = alice(&i);
-        text = message_bytes(&bytes, 1, k % 2 ? 3000 : 500000);
-        imap_append_body(&i, other, 60, text);
-        m = imap_append_message(other, 60, text.len, 0, "");
-        peer_send(&i.p, &m);
-        if (k % 4 >= 2)
-            imap_append_body(&i, other, 61, text);
-        imap_close(&i, other);
-    }
-    CHECK(imap_status(&i, s, "INBOX", &row) == IPC_OK && row.messages == 1);
+    given_up(&i, s);
 
     /* More than it may hold at a time, and over quota. */
     CHECK(imap_append(&i, s, "INBOX", 1, 100, 250000, NULL) == IPC_TOO_MANY);

@@ -124,12 +124,14 @@ static void give_up(struct append *a, enum ipc_status status)
     recount(a);
 }
 
-/* Nobody waits for it any more. */
+/* Nobody waits for it any more. What the store has been given is stored all the same. */
 static void abandon(struct append *a)
 {
     if (a->session)
         a->session->append = NULL;
     a->session = NULL;
+    if (a->submitted)
+        return;
     give_up(a, IPC_FAILED);
     if (a->pending == 0)
         append_free(a);
@@ -137,15 +139,9 @@ static void abandon(struct append *a)
 
 void appends_session_closed(struct server *sv, struct session *session)
 {
-    struct append *a = session->append;
-    if (!a)
+    if (!session->append)
         return;
-    if (a->submitted) { /* what was committed is stored, whoever waits for it */
-        a->session = NULL;
-        session->append = NULL;
-        return;
-    }
-    abandon(a);
+    abandon(session->append);
     arriving_retry(sv);
 }
 
@@ -270,10 +266,8 @@ void on_append_message(struct server *sv, struct peer *p, const struct ipc_messa
 void on_append_abort(struct server *sv, struct peer *p, const struct ipc_message *m)
 {
     struct session *session = request_session(sv, p, &m->append_abort.session);
-    if (!session || !session->append || session->append->submitted)
-        return; /* given up before its first message, or too late */
-    abandon(session->append);
-    arriving_retry(sv);
+    if (session) /* perhaps it was given up before its first message */
+        appends_session_closed(sv, session);
 }
 
 /* ---- storing ---- */

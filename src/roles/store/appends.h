@@ -29,6 +29,7 @@ void appends_init(struct appends *a, struct map_key key);
 void appends_close(struct appends *a);
 void appends_done(struct appends *a); /* when no operation is under way any more */
 
+/* The session ends, or gives its APPEND up. */
 void appends_session_closed(struct server *sv, struct session *session);
 
 #endif

@@ -8,8 +8,10 @@
 #include "roles/store/requests.h"
 
 enum {
-    READING_TICK_MS = 5000,
-    READING_KEEP_MS = 10000 /* how long a message that nobody reads is held open */
+    READING_TICK_MS = 15000,
+    /* How long a message that nobody reads on is held open: longer than a role waits for a client that
+     * stalls, whose message may have been expunged meanwhile and could not be opened again. */
+    READING_KEEP_MS = 180000
 };
 
 /* A session's open message: read in pieces, one after the other, without opening it for each. */

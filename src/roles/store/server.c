@@ -537,6 +537,7 @@ int server_open(struct server *sv, struct net_loop *loop, const struct conf *con
     sv->reaper = net_timer_new(loop, reap, sv);
     sv->space_timer = net_timer_new(loop, space_tick, sv);
     sv->reading_timer = net_timer_new(loop, reading_tick, sv);
+    reading_tick(sv);
     sv->accepting = true;
     net_timer_set(sv->space_timer, 0);
     server_configure(sv, conf);
