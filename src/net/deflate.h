@@ -4,9 +4,9 @@
  * What arrives is distrusted: a byte of it can stand for a thousand, and what it says about itself is not
  * believed. Memory is fixed: the window, and NET_INFLATE_HELD_MAX bytes of what was inflated and not used
  * yet. And it may not expand more than a hundredfold: whenever another 64 KiB are out, the last MiB must have
- * taken at least a hundredth of that to say. So the first MiB of a stream is free, ordinary text (up to
- * tenfold) and a burst of "FETCH n (FLAGS ())" (thirtyfold) never come near it; a message that is one letter
- * a million times over does, and ends the connection.
+ * taken at least a hundredth of that to say. So the first MiB of a stream is free, and mail and commands
+ * (tenfold when they are dull) never come near it. A MiB of messages that say one line over and over does,
+ * and ends the connection.
  *
  * Cost: inflating 7 KiB, and 32 KiB more from the first bytes on (the peer may refer so far back); what is
  * held, while something is held; compressing 22 KiB. The figures of our compressor were chosen by measuring,
