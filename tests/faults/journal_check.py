@@ -11,7 +11,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import journal_reader  # noqa: E402
-from attempts import Ledger, verify, verify_queue  # noqa: E402
+from attempts import Ledger, message, verify, verify_queue  # noqa: E402
 
 MESSAGE, FLAGS, EXPUNGE, COPY, MOVE, ENTRIES, MAILBOX, ACCOUNT, DOMAIN, ALIAS, RETIRE, QUEUE, MAILBOXES, \
     SUBSCRIPTIONS = range(1, 15)
@@ -20,6 +20,8 @@ INLINE, FILE = 1, 2
 LIVE, REMOVING, REMOVED = 0, 1, 2
 EVERY_UID = (1 << 32) - 1
 QUEUE_REMOVED = 0
+FLAGS_BITS = {1: "\\Seen", 2: "\\Answered", 4: "\\Flagged", 8: "\\Deleted", 16: "\\Draft"}
+KEYWORD_SHIFT = 8
 
 
 class Fields:
@@ -255,6 +257,46 @@ class Journal:
                 found[account["address"]].append(self.content(e))
         return found
 
+    def flags(self, e):
+        """The names of an entry's flags."""
+        keywords = self.mailboxes[e["mailbox"]]["keywords"].split()
+        return sorted([name for bit, name in FLAGS_BITS.items() if e["flags"] & bit] +
+                      [name for i, name in enumerate(keywords) if e["flags"] >> (KEYWORD_SHIFT + i) & 1])
+
+    def check_imap(self, user):
+        """The mailboxes of a user of IMAP, and what they hold, are those of the last look at them."""
+        account = next((i for i, a in self.accounts.items() if a["address"] == user["account"]), None)
+        if account is None:
+            return [f"{user['account']} is missing from the journal"]
+        mine = {box["name"]: ident for ident, box in self.mailboxes.items()
+                if box["account"] == account and (box["name"] + "/").startswith(user["prefix"] + "/")}
+        if user["inbox"]:
+            mine["INBOX"] = self.accounts[account]["inbox"]
+        wrong, who = [], f"{user['account']} {user['prefix']}"
+        if set(mine) != set(user["boxes"]):
+            wrong.append(f"{who}: mailboxes {sorted(mine)}, seen were {sorted(user['boxes'])}")
+        subscribed = sorted(name for owner, name in self.subscriptions.values()
+                            if owner == account and (name + "/").startswith(user["prefix"] + "/"))
+        if subscribed != user["subscribed"]:
+            wrong.append(f"{who}: subscribed {subscribed}, seen were {user['subscribed']}")
+        held = {}
+        for (mailbox, uid), e in sorted(self.entries.items()):
+            held.setdefault(mailbox, []).append((uid, e))
+        for name in set(mine) & set(user["boxes"]):
+            wrong += [f"{who}: {name}: {line}" for line in self.check_box(held.get(mine[name], []), user["boxes"][name])]
+        return wrong
+
+    def check_box(self, entries, seen):
+        if [uid for uid, _ in entries] != [uid for uid, _, _ in seen]:
+            return [f"UIDs {[uid for uid, _ in entries]}, seen were {[uid for uid, _, _ in seen]}"]
+        wrong = []
+        for (uid, e), (_, token, flags) in zip(entries, seen):
+            if self.content(e) != message(token):
+                wrong.append(f"UID {uid} is not {token}")
+            if self.flags(e) != flags:
+                wrong.append(f"flags of UID {uid} are {self.flags(e)}, seen were {flags}")
+        return wrong
+
     def check_queue(self):
         """Each row has its whole message."""
         before = len(self.problems)
@@ -286,6 +328,8 @@ def main():
     wanted = {account for _, account in ledger.mail}
     wrong = journal.problems + verify(ledger, {a: m for a, m in contents.items() if a in wanted})
     wrong += verify_queue(ledger, [(row["sender"].decode(), row["address"].decode()) for row in journal.queue.values()])
+    for user in told.get("imap", []):
+        wrong += journal.check_imap(user)
     missing = wanted - contents.keys()
     if missing:
         wrong.append(f"accounts missing from the journal: {sorted(missing)}")

@@ -6,8 +6,8 @@
 Acknowledged mail must be there exactly once and byte for byte, unanswered mail once or not at all, nothing
 in part; acknowledged deletions and account changes must hold; so must the rows of the queue. Users submit and
 read under TLS all the while: the death of the signer, or of any other process, may cost them a handshake, a
-connection or a temporary failure, and nothing else. The mailboxes are read over POP3, the queue by the command,
-and then, with the server stopped, both out of the journal by tests/faults/journal_check.py, which follows
+connection or a temporary failure, and nothing else. Users of IMAP change flags and
+mailboxes, copy, move and remove (imap_load.py). The mailboxes are read over POP3 and IMAP, the queue by the command, and then, with the server stopped, both out of the journal by tests/faults/journal_check.py, which follows
 docs/disk.md.
 """
 import argparse
@@ -23,11 +23,13 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from attempts import Ledger, verify, verify_queue  # noqa: E402
+from imap_load import ImapLoad  # noqa: E402
 from load import ALIASES, MAILBOXES, Load  # noqa: E402
-from system import System  # noqa: E402
+from system import PASSWORD, System  # noqa: E402
 
 TARGETS = ("brant-store",) * 5 + ("brant-smtp",) * 2 + ("submission",) * 2 + ("brant-signer",) * 3 + ("brant-pop3",) * 2 + \
-    ("supervisor",) * 2
+    ("brant-imap",) * 4 + ("supervisor",) * 2
+IMAP_ACCOUNTS = ("imap0@brant.test", "imap1@brant.test")
 # Not what this is about: everybody comes from one address.
 CONFIG = {"auth.source_failures": "10000", "auth.account_failures": "1000"}
 
@@ -39,11 +41,14 @@ def set_up(system):
             added = system.cli("alias", "add", alias, target)
             if added.returncode != 0:
                 raise RuntimeError(added.stderr)
+    for address in IMAP_ACCOUNTS:
+        made = system.cli("account", "add", address, "--password-stdin", stdin=PASSWORD + "\n")
+        if made.returncode != 0:
+            raise RuntimeError(made.stderr)
 
 
-def kill_one(system, rng):
+def kill_one(system, target):
     """Ends one process; what is left over or does not come back is a fault of its own."""
-    target = rng.choice(TARGETS)
     if target == "supervisor":
         left = system.kill_supervisor()
         system.start()
@@ -89,12 +94,13 @@ def check_store(system):
     return [] if checked.returncode == 0 else [f"store check: {checked.stdout}{checked.stderr}"]
 
 
-def check_journal(system, ledger, ledger_path):
+def check_journal(system, ledger, imap, ledger_path):
     """The independent reader, with the server stopped."""
     with open(ledger_path, "w") as f:
         json.dump({"mail": [[token, account, outcome, ledger.deletes.get((token, account))]
                             for (token, account), outcome in ledger.mail.items()],
-                   "queue": [[token, address, outcome] for (token, address), outcome in ledger.remote.items()]}, f)
+                   "queue": [[token, address, outcome] for (token, address), outcome in ledger.remote.items()],
+                   "imap": [user.expected() for user in imap.users]}, f)
     here = os.path.dirname(os.path.abspath(__file__))
     done = subprocess.run(["/usr/bin/python3", os.path.join(here, "journal_check.py"), system.data, ledger_path],
                           capture_output=True, text=True, timeout=600)
@@ -122,11 +128,16 @@ def main():
         system.kill_supervisor()
         raise
     load = Load(system, seed)
+    imap = ImapLoad(load, (system.imap_port, system.imaps_port), IMAP_ACCOUNTS)
     load.run()
     try:
+        imap.run()
         for done in range(args.kills):
             time.sleep(rng.random() * 0.6 + 0.02)
-            wrong += kill_one(system, rng)
+            target = rng.choice(TARGETS)
+            imap.kills.before(target)
+            wrong += kill_one(system, target)
+            imap.kills.after()
             load.killed()
             if (done + 1) % 10 == 0:
                 print(f"  {done + 1} kills, {len(load.ledger.mail)} deliveries tried", flush=True)
@@ -135,6 +146,7 @@ def main():
         load.finish()
     outcomes = list(load.ledger.mail.values())
     wrong += verify(load.ledger, {a: system.mailbox(a) for a in MAILBOXES})
+    imap.finish()
     wrong += load.surprises
     wrong += check_accounts(system, load.ledger)
     wrong += check_queue(system, load.ledger)
@@ -142,15 +154,18 @@ def main():
     status = system.stop()
     if status != 0:
         wrong.append(f"brant demo ended with {status}")
-    wrong += check_journal(system, load.ledger, os.path.join(top, "ledger.json"))
+    wrong += check_journal(system, load.ledger, imap, os.path.join(top, "ledger.json"))
     remote = list(load.ledger.remote.values())
     print(f"  under TLS: {load.handshakes['good']} handshakes, {load.handshakes['failed']} failed; rows of the queue: "
           f"{remote.count(Ledger.ACCEPTED)} accepted, {remote.count(Ledger.UNANSWERED)} unanswered")
     print(f"  deliveries: {outcomes.count(Ledger.ACCEPTED)} accepted, {outcomes.count(Ledger.REFUSED)} refused "
           f"{load.ledger.refusals}, {outcomes.count(Ledger.UNANSWERED)} unanswered; "
           f"{sum(load.ledger.deletes.values())} deletions acknowledged")
+    print(f"  imap: {imap.summary()}")
     if min(outcomes.count(Ledger.ACCEPTED), remote.count(Ledger.ACCEPTED)) < args.kills:
         wrong.append("too little was accepted for the test to mean anything")
+    if imap.counts("acknowledged") < 4 * args.kills or imap.counts("looks") < args.kills:
+        wrong.append("too little was done over IMAP for the test to mean anything")
     for line in wrong[:40]:
         print("WRONG:", line)
     print(f"{0 if wrong else args.kills} passed, {len(wrong)} failed")

@@ -18,7 +18,7 @@ def free_port_base():
     for _ in range(200):
         base = random.randrange(30000, 60000)
         try:
-            for port in (base + n for n in (25, 110, 465, 587, 995)):
+            for port in (base + n for n in (25, 110, 143, 465, 587, 993, 995)):
                 with socket.socket() as s:
                     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     s.bind(("127.0.0.1", port))
@@ -46,6 +46,14 @@ class System:
     @property
     def pop3s_port(self):
         return self.base + 995
+
+    @property
+    def imap_port(self):
+        return self.base + 143
+
+    @property
+    def imaps_port(self):
+        return self.base + 993
 
     @property
     def submission_port(self):

@@ -340,7 +340,7 @@ class World:
         text, uids = self.some(c, uid)
         if not text or (move and c.read_only):
             return
-        target = self.rng.choice(BOXES)
+        target = self.rng.choice([name for name in BOXES if not move or name != c.box])  # nothing moves to where it is
         answers, tagged = c.run(f"{'UID ' if uid else ''}{'MOVE' if move else 'COPY'} {text} {target}".encode())
         if not tagged.startswith(b"OK"):
             raise Wrong(f"{tagged!r}")
