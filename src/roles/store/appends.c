@@ -200,7 +200,7 @@ static bool item_fill(struct append *a, struct item *i, const struct ipc_append_
     if ((q->flags & ~(uint64_t)IMAP_FLAGS_SYSTEM) != 0 ||
         (q->content_sum.len != 0 && q->content_sum.len != STORE_SUM_BYTES))
         return false;
-    size_t need = q->message_id.len + q->structure.len + REQUESTS_KEYWORDS_ARENA;
+    size_t need = q->message_id.len + q->structure.len + FIELDS_KEYWORDS_ARENA;
     if (arena->used + need > arena->max) {
         give_up(a, IPC_TOO_MANY);
         return true;
@@ -212,7 +212,7 @@ static bool item_fill(struct append *a, struct item *i, const struct ipc_append_
     m->structure = arena_dup(arena, q->structure);
     if (q->content_sum.len > 0)
         memcpy(m->content_sum, q->content_sum.p, STORE_SUM_BYTES);
-    return request_keywords(arena, q->keywords, &m->keywords);
+    return fields_keywords(arena, q->keywords, &m->keywords);
 }
 
 /* NULL: the peer was told off. */
@@ -311,7 +311,7 @@ static struct span uids_of(struct append *a)
             list.r[list.count++] = (struct store_range){uid, uid};
     }
     a->op.arena.max += a->count * IPC_RANGE_BYTES + 64; /* however full it is */
-    struct span uids = request_ranges_put(&a->op.arena, &list);
+    struct span uids = fields_ranges_put(&a->op.arena, &list);
     free(list.r);
     return uids;
 }
@@ -431,7 +431,7 @@ void on_append_commit(struct server *sv, struct peer *p, const struct ipc_messag
     if (!session)
         return;
     struct append *a = session->append;
-    if (!a || a->committed || a->count != q->messages || !request_name(q->name) ||
+    if (!a || a->committed || a->count != q->messages || !fields_name(q->name) ||
         map_get(&sv->appends.by_id, id_key(&q->append))) {
         server_fault(p, "an APPEND that makes no sense");
         return;

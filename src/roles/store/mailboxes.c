@@ -115,7 +115,7 @@ void on_mailbox_status(struct server *sv, struct peer *p, const struct ipc_messa
     struct session *session = request_session(sv, p, &q->session);
     if (!session)
         return;
-    if (!request_name(q->name)) {
+    if (!fields_name(q->name)) {
         server_fault(p, "a mailbox's name that cannot be");
         return;
     }
@@ -263,7 +263,7 @@ static void change_finish(struct op *op)
 static bool change_makes_sense(const struct ipc_mailbox_change *q)
 {
     bool renames = q->action == IPC_MAILBOX_RENAME;
-    return request_name(q->name) && (!renames || request_name(q->target)) &&
+    return fields_name(q->name) && (!renames || fields_name(q->target)) &&
            (q->uses & ~(uint32_t)USES_ALL) == 0;
 }
 
@@ -384,7 +384,7 @@ void on_mailbox_open(struct server *sv, struct peer *p, const struct ipc_message
     struct session *session = request_session(sv, p, &q->session);
     if (!session)
         return;
-    if (!request_name(q->name)) {
+    if (!fields_name(q->name)) {
         server_fault(p, "a mailbox's name that cannot be");
         return;
     }

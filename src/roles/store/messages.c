@@ -11,9 +11,9 @@
 enum {
     RANGES_BYTES = (IPC_RANGES_MAX + 1) * sizeof(struct store_range) + 64,
     /* ranges of a question, two lists of an answer, and these encoded; keywords of both */
-    READ_ARENA = 5 * RANGES_BYTES + REQUESTS_KEYWORDS_ARENA + 2 * IPC_KEYWORDS_MAX,
+    READ_ARENA = 5 * RANGES_BYTES + FIELDS_KEYWORDS_ARENA + 2 * IPC_KEYWORDS_MAX,
     LIST_ARENA = READ_ARENA + IPC_STRUCTURES_MAX + IPC_STRUCTURE_MAX + IPC_ENTRIES_MAX * 512,
-    CHANGE_ARENA = READ_ARENA + REQUESTS_KEYWORDS_ARENA + 2 * IPC_MAILBOX_NAME_MAX,
+    CHANGE_ARENA = READ_ARENA + FIELDS_KEYWORDS_ARENA + 2 * IPC_MAILBOX_NAME_MAX,
     TARGET_TRIES = 3
 };
 
@@ -31,7 +31,7 @@ struct uids_read {
 static void run_uids(struct work *work, void *reader)
 {
     struct uids_read *u = (struct uids_read *)work;
-    struct store_range_list list = request_ranges_room(&u->r.arena, u->max);
+    struct store_range_list list = fields_ranges_room(&u->r.arena, u->max);
     if (!list.r)
         u->r.rc = BRANT_ELIMIT;
     else if (u->ranges)
@@ -40,7 +40,7 @@ static void run_uids(struct work *work, void *reader)
     else
         u->r.rc = store_uids_list(reader, u->r.account, u->mailbox, u->first, u->last, &list, &u->done_to);
     if (u->r.rc == BRANT_OK)
-        u->found = request_ranges_put(&u->r.arena, &list);
+        u->found = fields_ranges_put(&u->r.arena, &list);
 }
 
 static void answer_uids(struct peer *p, struct session *session, struct request_read *r)
@@ -80,7 +80,7 @@ void on_vanished_read(struct server *sv, struct peer *p, const struct ipc_messag
     u->mailbox = q->mailbox;
     u->modseq = q->modseq;
     u->max = q->count;
-    if (q->count > 0 && request_ranges(&u->r.arena, q->ranges, &u->ranges, &u->range_count)) {
+    if (q->count > 0 && fields_ranges(&u->r.arena, q->ranges, &u->ranges, &u->range_count)) {
         request_read_start(p, session, &u->r);
         return;
     }
@@ -103,8 +103,8 @@ struct changes_read {
 static int read_changes(struct changes_read *x, struct store_reader *reader)
 {
     uint32_t recent = 0;
-    x->c.arrived = request_ranges_room(&x->r.arena, x->max);
-    x->c.vanished = request_ranges_room(&x->r.arena, x->max);
+    x->c.arrived = fields_ranges_room(&x->r.arena, x->max);
+    x->c.vanished = fields_ranges_room(&x->r.arena, x->max);
     if (!x->c.arrived.r || !x->c.vanished.r)
         return BRANT_ELIMIT;
     /* First: what is recent now is among the arrived afterwards. */
@@ -120,8 +120,8 @@ static void run_changes(struct work *work, void *reader)
     x->r.rc = read_changes(x, reader);
     if (x->r.rc != BRANT_OK)
         return;
-    x->arrived = request_ranges_put(&x->r.arena, &x->c.arrived);
-    x->vanished = request_ranges_put(&x->r.arena, &x->c.vanished);
+    x->arrived = fields_ranges_put(&x->r.arena, &x->c.arrived);
+    x->vanished = fields_ranges_put(&x->r.arena, &x->c.vanished);
     /* Last: whatever flags are read next have their names. */
     x->keywords = request_keywords_read(reader, &x->r.arena, x->r.account, x->mailbox, x->keywords_known);
 }
@@ -248,7 +248,7 @@ void on_message_list(struct server *sv, struct peer *p, const struct ipc_message
                                         .modseq = q->modseq,
                                         .structures = q->fields & IMAP_ENTRY_STRUCTURE,
                                         .structure_bytes = IPC_STRUCTURES_MAX};
-    if (q->count > 0 && request_ranges(&l->r.arena, q->ranges, &l->q.ranges, &l->q.range_count)) {
+    if (q->count > 0 && fields_ranges(&l->r.arena, q->ranges, &l->q.ranges, &l->q.range_count)) {
         request_read_start(p, session, &l->r);
         return;
     }
@@ -323,8 +323,8 @@ static void change_done(struct change_op *c, struct span keywords)
         (struct ipc_messages_changed){.done_to = s->done_to,
                                       .modseq = s->modseq,
                                       .modseq_before = s->modseq_before,
-                                      .modified = request_ranges_put(&c->op.arena, &s->modified),
-                                      .uids = request_ranges_put(&c->op.arena, &s->touched),
+                                      .modified = fields_ranges_put(&c->op.arena, &s->modified),
+                                      .uids = fields_ranges_put(&c->op.arena, &s->touched),
                                       .target_first = s->target_first,
                                       .target_uidvalidity = s->target_uidvalidity,
                                       .keywords = keywords,
@@ -429,7 +429,7 @@ static void change_finish(struct op *op)
 static bool change_makes_sense(const struct ipc_message_change *q)
 {
     return q->mailbox != 0 && (q->flags & ~(uint64_t)IMAP_FLAGS_SYSTEM) == 0 &&
-           (!has_target(q->action) || request_name(q->target));
+           (!has_target(q->action) || fields_name(q->target));
 }
 
 /* False: it makes no sense. */
@@ -441,13 +441,13 @@ static bool change_fill(struct change_op *c, const struct session *session,
     c->op.store.kind = actions[q->action].kind;
     *s = (struct store_change){.account = session->account, .mailbox = q->mailbox};
     memcpy(s->session, session->id.b, sizeof s->session);
-    if (!request_ranges(a, q->ranges, &s->ranges, &s->range_count) ||
-        !request_keywords(a, q->keywords, &s->keywords))
+    if (!fields_ranges(a, q->ranges, &s->ranges, &s->range_count) ||
+        !fields_keywords(a, q->keywords, &s->keywords))
         return false;
     if (q->action == IPC_MESSAGES_EXPUNGE) {
         s->flags_all = IMAP_FLAG_DELETED;
     } else if (has_target(q->action)) {
-        s->touched = request_ranges_room(a, IPC_RANGES_MAX);
+        s->touched = fields_ranges_room(a, IPC_RANGES_MAX);
         c->target = arena_dup(a, q->target);
     } else {
         s->action = actions[q->action].flags;
@@ -455,7 +455,7 @@ static bool change_fill(struct change_op *c, const struct session *session,
         s->has_unchanged_since = q->has_unchanged_since;
         s->unchanged_since = q->unchanged_since;
         if (q->has_unchanged_since)
-            s->modified = request_ranges_room(a, STORE_UIDS_MAX);
+            s->modified = fields_ranges_room(a, STORE_UIDS_MAX);
     }
     return true;
 }

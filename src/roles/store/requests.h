@@ -6,12 +6,12 @@
 #ifndef ROLES_STORE_REQUESTS_H
 #define ROLES_STORE_REQUESTS_H
 
+#include "roles/store/fields.h"
 #include "roles/store/server.h"
 
 enum {
-    REQUESTS_SESSION_MAX = 4,          /* under way at a time, of one session */
-    REQUESTS_CHANNEL_BYTES = 64 << 20, /* memory of one channel's questions */
-    REQUESTS_KEYWORDS_ARENA = 8192     /* what request_keywords takes at most */
+    REQUESTS_SESSION_MAX = 4,         /* under way at a time, of one session */
+    REQUESTS_CHANNEL_BYTES = 64 << 20 /* memory of one channel's questions */
 };
 
 /* The session of a question, where somebody is logged in to IMAP; or NULL, after its sender was told off. */
@@ -53,17 +53,6 @@ bool request_read_go(struct request_read *r, void (*run)(struct work *work, void
                      void (*answer)(struct peer *p, struct session *session, struct request_read *r));
 /* Ends one that was never started. */
 void request_read_free(struct request_read *r);
-
-/* Ranges of UIDs, copied into the arena. False: they are no ranges, not ascending, or overlap. */
-bool request_ranges(struct arena *a, struct span bytes, const struct store_range **ret, size_t *ret_count);
-/* The other way; of an empty list an empty span. */
-struct span request_ranges_put(struct arena *a, const struct store_range_list *list);
-/* Room for an answer of at most max ranges; its r is NULL when the arena is full. */
-struct store_range_list request_ranges_room(struct arena *a, size_t max);
-/* Names apart by one space, copied. False: they are no keywords, or too many. */
-bool request_keywords(struct arena *a, struct span text, struct store_keyword_list *ret);
-/* A mailbox's name as the IMAP role checks it. */
-bool request_name(struct span name);
 
 /* The mailbox's keywords for an answer, when there are more than `known` of them; else an empty span. */
 struct span request_keywords_read(struct store_reader *reader, struct arena *a, uint64_t account,
