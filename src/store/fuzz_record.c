@@ -1,6 +1,6 @@
 /* Hostile payloads: decoding never reads outside; what decodes encodes to the same bytes again, and what an
- * older version says is the same when it is written as the newest. The first byte is the type; with its
- * highest bit it is a record of the version before. */
+ * older version says is the same when it is written as the newest. The first byte is the type, its two
+ * highest bits how many versions ago it was written. */
 #include <stdlib.h>
 
 #include "base/err.h"
@@ -45,9 +45,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size < 1)
         return 0;
-    type = data[0] & 0x7f;
+    type = data[0] & 0x3f;
     version = record_version(type);
-    if (data[0] & 0x80 && version)
+    for (uint8_t back = data[0] >> 6; back && version > 1; back--)
         version--;
     arena_init(&arena, RECORD_ARENA_BYTES);
     if (!record_decode(type, version, span_make(data + 1, size - 1), size - 1, &arena, &rec, &fields_len)) {

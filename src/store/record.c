@@ -194,9 +194,10 @@ static int check_queue(const struct record_queue *q)
     return BRANT_OK;
 }
 
-static int check_change(const struct record_change *c, uint16_t version)
+/* One time for each entry, or none are known. */
+static int check_change(const struct record_change *c)
 {
-    return c->saved_count == (version < 2 ? 0 : c->entries_count) ? BRANT_OK : BRANT_ESYNTAX;
+    return !c->saved_count || c->saved_count == c->entries_count ? BRANT_OK : BRANT_ESYNTAX;
 }
 
 static bool is_change(uint16_t type)
@@ -236,7 +237,7 @@ int record_decode(uint16_t type, uint16_t version, struct span payload, uint64_t
         return check_message(&ret->message, rest);
     if (type == RECORD_ACCOUNT && check_account(&ret->account))
         return BRANT_ESYNTAX;
-    if (is_change(type) && check_change(&ret->change, version))
+    if (is_change(type) && check_change(&ret->change))
         return BRANT_ESYNTAX;
     if (type == RECORD_QUEUE && check_queue(&ret->queue))
         return BRANT_ESYNTAX;

@@ -139,7 +139,7 @@ enum record_body {
     L(gone, gone, RECORD_ENTRIES_MAX)       \
     L(box, boxes, RECORD_ENTRIES_MAX)       \
     V(2)                                    \
-    L(saved, saved, RECORD_ENTRIES_MAX) /* one for each of the entries */
+    L(saved, saved, RECORD_ENTRIES_MAX) /* one for each of the entries; none: unknown */
 
 /* As it was written in MAILBOX records, and still is in those of accounts. */
 #define RECORD_FIELDS_mailbox(S, B, T, L, V) \

@@ -3,8 +3,9 @@
  *
  *     store_sample DIRECTORY [compact]
  *
- * Prints "account ADDRESS OPTIONS QUOTA GRANTS" (kind:name, …), "message ADDRESS MAILBOX UID FLAGS BYTES" and
- * "queue ADDRESS SENDER SIZE"; bytes in hexadecimal. */
+ * Prints "account ADDRESS OPTIONS QUOTA GRANTS" (kind:name, …), "mailbox ADDRESS NAME USES KEYWORDS" (comma
+ * between), "subscribed ADDRESS NAME", "message ADDRESS MAILBOX UID FLAGS BYTES" and "queue ADDRESS SENDER
+ * SIZE"; bytes in hexadecimal. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -76,6 +77,8 @@ static int old_journal(struct os_fs *fs, const struct store_config *config)
     rc = old_record(j, RECORD_ACCOUNT, account_1, sizeof account_1);
     if (!rc)
         rc = old_record(j, RECORD_MESSAGE, message_1, sizeof message_1);
+    if (!rc)
+        rc = old_record(j, RECORD_MAILBOX, mailbox_1, sizeof mailbox_1);
     if (!rc)
         rc = journal_sync(j);
     journal_free(j);
@@ -168,6 +171,81 @@ static int round_of(struct store *st, uint64_t bob, uint32_t number)
     return rc;
 }
 
+static int name(struct store *st, uint64_t account, enum store_mailbox_action action, const char *from,
+                const char *to)
+{
+    struct store_op op = {
+        .kind = STORE_OP_MAILBOX,
+        .mailbox = {.account = account,
+                    .action = (uint8_t)action,
+                    .name = span_str(from),
+                    .target = span_str(to),
+                    .uses = action == STORE_MAILBOX_CREATE && !strcmp(from, "Junk") ? 4 : 0}};
+
+    return run(st, &op);
+}
+
+static int change(struct store *st, enum store_op_kind kind, uint64_t account, const char *target)
+{
+    static const struct span keywords[] = {{(const uint8_t *)"$Junk", 5}, {(const uint8_t *)"later", 5}};
+    const struct dir_mailbox *box = dir_box_named(dir_account(&st->dir, account), span_str(target));
+    struct store_range range = {2, 12};
+    struct store_op op = {.kind = kind,
+                          .change = {.account = account,
+                                     .ranges = &range,
+                                     .range_count = 1,
+                                     .flags = STORE_FLAG_ANSWERED,
+                                     .keywords = {keywords, 2},
+                                     .target = box->id}};
+
+    return run(st, &op);
+}
+
+static int appends(struct store *st, uint64_t account)
+{
+    struct store_appended messages[2] = {{.flags = STORE_FLAG_SEEN}, {.flags = STORE_FLAG_DRAFT}};
+    const struct dir_mailbox *box = dir_box_named(dir_account(&st->dir, account), SPAN_LIT("Junk"));
+    struct store_op op = {
+        .kind = STORE_OP_APPEND,
+        .append = {.account = account, .mailbox = box->id, .messages = messages, .count = 2}};
+    static uint8_t bytes[10000];
+    int rc = BRANT_OK;
+
+    for (size_t i = 0; i < 2; i++) {
+        fill(NULL, bytes, sizeof bytes);
+        messages[i].body = store_body_new(st, 1);
+        rc |= store_body_append(messages[i].body, span_make(bytes, 100 + i * 9000));
+        rc |= store_body_finish(messages[i].body);
+    }
+    return rc ? rc : run(st, &op);
+}
+
+/* Mailboxes, in each of three rounds. */
+static int mailboxes(struct store *st, uint64_t bob, uint32_t round)
+{
+    static const struct {
+        uint32_t round;
+        enum store_mailbox_action action;
+        const char *name, *target;
+    } names[] = {{1, STORE_MAILBOX_CREATE, "Junk", ""},          {1, STORE_MAILBOX_CREATE, "a/b/c", ""},
+                 {1, STORE_MAILBOX_SUBSCRIBE, "a/b", ""},        {1, STORE_MAILBOX_SUBSCRIBE, "Junk", ""},
+                 {2, STORE_MAILBOX_RENAME, "a/b", "later/work"}, {2, STORE_MAILBOX_UNSUBSCRIBE, "Junk", ""},
+                 {3, STORE_MAILBOX_DELETE, "later/work", ""},    {3, STORE_MAILBOX_CREATE, "later/work", ""}};
+    int rc = BRANT_OK;
+
+    if (round == 2)
+        rc = change(st, STORE_OP_FLAGS, bob, "Junk");
+    if (round == 2 && !rc)
+        rc = change(st, STORE_OP_COPY, bob, "a/b");
+    if (round == 3)
+        rc = change(st, STORE_OP_MOVE, bob, "Junk");
+    for (size_t i = 0; !rc && i < sizeof names / sizeof names[0]; i++) {
+        if (names[i].round == round)
+            rc = name(st, bob, names[i].action, names[i].name, names[i].target);
+    }
+    return rc ? rc : appends(st, bob);
+}
+
 static void settle(struct store *st)
 {
     int did = 1;
@@ -218,10 +296,16 @@ static int tell_account(struct store *st, struct store_reader *r, const struct s
     for (size_t k = 0; !rc && k < a->box_count; k++) {
         const struct dir_mailbox *box = a->boxes[k];
 
+        printf("mailbox %s %s %u ", info->address, box->name, (unsigned)box->uses);
+        for (const char *c = box->keywords ? box->keywords : ""; *c; c++)
+            printf("%c", *c == ' ' ? ',' : *c);
+        printf("\n");
         rc = store_entries_list(r, a->id, box->id, 0, entries, 1000, &count);
         for (size_t i = 0; !rc && i < count; i++)
             rc = tell_message(r, info->address, box, &entries[i]);
     }
+    for (size_t k = 0; k < a->sub_count; k++)
+        printf("subscribed %s %s\n", info->address, a->subs[k]->name);
     return rc;
 }
 
@@ -273,6 +357,8 @@ int main(int argc, char **argv)
         rc = store_account_find(st, SPAN_LIT("bob@brant.test"), &bob);
     for (uint32_t i = 1; !rc && i <= ROUNDS; i++) {
         rc = round_of(st, bob.account, i);
+        if (!rc && i % 10 == 0 && i < ROUNDS)
+            rc = mailboxes(st, bob.account, i / 10);
         if (argc > 2 && i % 15 == 0) {
             store_compact(st, true);
             settle(st);

@@ -2,6 +2,8 @@
 #include <setjmp.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "base/err.h"
 #include "store/record.h"
@@ -90,11 +92,76 @@ static void limits(void **state)
     assert_int_equal(decode(RECORD_DOMAIN, buf_span(&out), out.len, &got, &len), BRANT_OK);
     assert_int_equal(decode(99, buf_span(&out), out.len, &got, &len), BRANT_EUNSUPPORTED);
     assert_int_equal(decode(RECORD_RETIRE, buf_span(&out), out.len, &got, &len), BRANT_ESYNTAX);
+    assert_int_equal(record_version(RECORD_FLAGS), 2);
     /* A list that claims more items than there are bytes. */
     assert_int_equal(decode(RECORD_ALIAS, SPAN_LIT("\x04\0\0\0\xff\x0f\0\0"), 8, &got, &len), BRANT_ESYNTAX);
     assert_int_equal(decode(RECORD_ALIAS, SPAN_LIT("\x04\0\0\0\xff\xff\xff\xff"), 8, &got, &len),
                      BRANT_ELIMIT);
     assert_string_equal(record_name(RECORD_EXPUNGE), "EXPUNGE");
+}
+
+/* What each seed of the fuzz target says is read and written again to the octet; one of an older version as
+ * the newest. */
+static void seeds(void **state)
+{
+    static const struct {
+        const char *name;
+        uint16_t type, version;
+    } seed[] = {{"account-1", RECORD_ACCOUNT, 1}, {"account-2", RECORD_ACCOUNT, 2},
+                {"account-3", RECORD_ACCOUNT, 3}, {"change-1", RECORD_MOVE, 1},
+                {"change-2", RECORD_MOVE, 2},     {"mailboxes-1", RECORD_MAILBOXES, 1},
+                {"retire-2", RECORD_RETIRE, 2},   {"subscriptions-1", RECORD_SUBSCRIPTIONS, 1}};
+    const char *root = getenv("BRANT_SOURCE_ROOT");
+
+    (void)state;
+    for (size_t i = 0; i < sizeof seed / sizeof seed[0]; i++) {
+        _cleanup_buf_ struct buf out;
+        uint8_t bytes[4096];
+        char path[500];
+        union record rec;
+        size_t len, fields;
+        FILE *f;
+
+        (void)snprintf(path, sizeof path, "%s/tests/corpus/fuzz_record/%s", root ? root : ".", seed[i].name);
+        f = fopen(path, "rb");
+        assert_non_null(f);
+        len = fread(bytes, 1, sizeof bytes, f);
+        fclose(f);
+        assert_int_equal(bytes[0] & 0x3f, seed[i].type);
+        buf_init(&out, 8192);
+        assert_int_equal(decode_version(seed[i].type, seed[i].version, span_make(bytes + 1, len - 1), len - 1,
+                                        &rec, &fields),
+                         BRANT_OK);
+        assert_int_equal(fields, len - 1);
+        assert_int_equal(record_encode(&out, seed[i].type, &rec), BRANT_OK);
+        if (seed[i].version == record_version(seed[i].type))
+            assert_memory_equal(out.data, bytes + 1, len - 1);
+        for (size_t cut = 0; cut < len - 1; cut++)
+            assert_int_not_equal(
+                decode_version(seed[i].type, seed[i].version, span_make(bytes + 1, cut), cut, &rec, &fields),
+                BRANT_OK);
+    }
+}
+
+/* A time for some of the entries is none. */
+static void saved_times(void **state)
+{
+    struct record_entry entries[2] = {{.uid = 1}, {.uid = 2}};
+    struct record_saved saved[2] = {{1}, {2}};
+    union record rec = {.change = {.entries = entries, .entries_count = 2, .saved = saved, .saved_count = 1}};
+    _cleanup_buf_ struct buf out;
+    union record got;
+    size_t len;
+
+    (void)state;
+    buf_init(&out, 4096);
+    assert_int_equal(record_encode(&out, RECORD_FLAGS, &rec), BRANT_OK);
+    assert_int_equal(decode(RECORD_FLAGS, buf_span(&out), out.len, &got, &len), BRANT_ESYNTAX);
+    rec.change.saved_count = 2;
+    buf_reset(&out);
+    assert_int_equal(record_encode(&out, RECORD_FLAGS, &rec), BRANT_OK);
+    assert_int_equal(decode(RECORD_FLAGS, buf_span(&out), out.len, &got, &len), BRANT_OK);
+    assert_int_equal(got.change.saved[1].time_ms, 2);
 }
 
 /* Read as the newest version says it: what was there is as it was, what is new is empty. */
@@ -304,11 +371,16 @@ static void largest(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trip),        cmocka_unit_test(limits),
-        cmocka_unit_test(version_1_account), cmocka_unit_test(version_1_message),
-        cmocka_unit_test(scram_keys),        cmocka_unit_test(submission),
-        cmocka_unit_test(queue_rows),        cmocka_unit_test(largest)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(round_trip),
+                                       cmocka_unit_test(limits),
+                                       cmocka_unit_test(seeds),
+                                       cmocka_unit_test(saved_times),
+                                       cmocka_unit_test(version_1_account),
+                                       cmocka_unit_test(version_1_message),
+                                       cmocka_unit_test(scram_keys),
+                                       cmocka_unit_test(submission),
+                                       cmocka_unit_test(queue_rows),
+                                       cmocka_unit_test(largest)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

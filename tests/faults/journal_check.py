@@ -191,7 +191,7 @@ class Journal:
             self.entries.pop((g["mailbox"], g["uid"]), None)
             self.highest_uid[g["mailbox"]] = max(self.highest_uid.get(g["mailbox"], 0), g["uid"])
         f.many(box)
-        if record.version >= 2 and len(f.many(lambda g: g.number(8))) != len(entries):
+        if record.version >= 2 and len(f.many(lambda g: g.number(8))) not in (0, len(entries)):
             raise ValueError(f"record {record.seq}: not one time for each entry")
 
     def mailbox(self, seq, found):
@@ -216,7 +216,7 @@ class Journal:
         f.number(8)
         f.text()
         for found in f.many(mailbox):
-            self.mailbox(record.seq, found)
+            self.mailbox(record.seq, {**found, "account": ident})
         if record.version >= 2:
             f.take(16 + 4)
             f.text()
