@@ -192,9 +192,6 @@ static void copies(struct imap *i, struct ipc_id s, uint64_t box)
     r = imap_ask(i, m).messages_changed;
     CHECK(r.status == IPC_OK && r.done_to == UINT32_MAX && r.target_first == 3);
     CHECK(eq(imap_uids(i, s, box), "1") && eq(imap_uids(i, s, archive), "1:4"));
-    m.message_change.target = SPAN_LIT("INBOX"); /* to where it is */
-    m.message_change.ranges = ranges("1");
-    CHECK(imap_ask(i, m).messages_changed.status == IPC_INVALID);
 }
 
 static void case_messages(struct world *w)
@@ -239,6 +236,11 @@ static void case_messages(struct world *w)
     CHECK(eq(ranges_text(c.vanished), "4") && span_eq_str(c.keywords, "$Hot cold"));
     c = imap_changes(&i, s, box, before, 5, false);
     CHECK(eq(ranges_text(c.arrived), "5") && c.vanished.len == 0);
+
+    /* RFC 6851 3.3: to where it is: it becomes another message. */
+    m = imap_ask(&i, imap_message_change(s, box, IPC_MESSAGES_MOVE, "1", 0, "", "INBOX"));
+    CHECK(m.messages_changed.status == IPC_OK && m.messages_changed.target_first == 6);
+    CHECK(eq(imap_uids(&i, s, box), "5:6"));
     peer_done(&i.p);
 }
 
