@@ -233,11 +233,38 @@ static void check_unseen(struct bench *b, uint64_t account, const struct model *
  * ---------------------------------------------------------------------------------------------------------------
  */
 
+/* Into the mailbox itself: messages that are new, and not as they were delivered. */
+static void copy(struct bench *b, uint64_t account, uint32_t first, uint32_t last)
+{
+    struct store_range range = {first, last};
+    struct store_op op = {.kind = STORE_OP_COPY,
+                          .change = {.account = account,
+                                     .ranges = &range,
+                                     .range_count = 1,
+                                     .target = dir_account(&b->st->dir, account)->inbox}};
+
+    assert_int_equal(bench_run(b, &op), BRANT_OK);
+}
+
+static void append(struct bench *b, uint64_t account, size_t count)
+{
+    struct store_appended messages[3] = {{0}};
+    struct store_op op = {.kind = STORE_OP_APPEND,
+                          .append = {.account = account, .messages = messages, .count = count}};
+
+    for (size_t i = 0; i < count; i++) {
+        messages[i].body = bench_body(b, SPAN_LIT("x"));
+        messages[i].structure = SPAN_LIT("structure");
+        messages[i].flags = roll(b, 32);
+    }
+    assert_int_equal(bench_run(b, &op), BRANT_OK);
+}
+
 static void random_change(struct bench *b, uint64_t account, const struct model *m)
 {
     uint32_t first = 1 + roll(b, m->uidnext), last = first + roll(b, roll(b, 3) ? 6 : m->uidnext / 3 + 1);
 
-    switch (roll(b, 8)) {
+    switch (roll(b, 10)) {
     case 0:
     case 1:
         deliver(b, "alice@brant.test", 1 + roll(b, 12));
@@ -249,6 +276,12 @@ static void random_change(struct bench *b, uint64_t account, const struct model 
         b->now_ms += 1000;
         store_compact(b->st, true);
         bench_settle(b);
+        break;
+    case 5:
+        copy(b, account, first, first + roll(b, 5));
+        break;
+    case 6:
+        append(b, account, 1 + roll(b, 3));
         break;
     case 4:
         if (!roll(b, 3))
