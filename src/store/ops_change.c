@@ -362,6 +362,7 @@ static uint16_t record_of(enum store_op_kind kind)
 
 void ops_box_changed(struct dir_mailbox *box, const struct record_box *after, uint64_t seq)
 {
+    box->recent += after->uidnext - box->uidnext;
     box->uidnext = after->uidnext;
     box->modseq = after->modseq;
     box->last_seq = box->change_seq = seq;
@@ -380,6 +381,8 @@ static void heads(struct change *c)
             break;
         }
     }
+    for (size_t i = 0; i < c->rec->gone_count; i++)
+        c->box->recent -= c->rec->gone[i].uid >= c->box->recent_from;
     if (c->to)
         ops_box_count(c->to, &c->to_tally);
     for (size_t i = 0; i < c->rec->boxes_count; i++)

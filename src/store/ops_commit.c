@@ -64,6 +64,7 @@ void ops_entry_heads(struct store *st, const struct record_message *rec, uint64_
         struct dir_mailbox *box = dir_mailbox(&st->dir, e->mailbox);
 
         box->uidnext = e->uid + 1;
+        box->recent++;
         box->modseq = e->modseq;
         box->messages++;
         box->bytes += e->size;

@@ -250,8 +250,10 @@ int store_recent_claim(struct store_reader *r, uint64_t account, uint64_t mailbo
     pthread_mutex_lock(&st->dir.lock);
     box = dir_mailbox(&st->dir, info.mailbox);
     *ret_from = box && box->recent_from < box->uidnext ? box->recent_from : 0;
-    if (box)
+    if (box) {
         box->recent_from = box->uidnext;
+        box->recent = 0;
+    }
     pthread_mutex_unlock(&st->dir.lock);
     return box ? BRANT_OK : BRANT_ENOTFOUND;
 }

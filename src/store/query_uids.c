@@ -182,7 +182,9 @@ int store_count_from(struct store_reader *r, uint64_t account, uint64_t mailbox,
     uint64_t count = 0;
     int rc = query_box(r, account, mailbox, &info);
 
-    if (!rc && uid < info.uidnext) {
+    if (!rc && uid == info.recent_from) {
+        count = info.recent;
+    } else if (!rc && uid < info.uidnext) {
         rc = query_begin(r, account, info.mailbox, &v);
         if (!rc)
             rc = count_from(r, &v, uid, &count);

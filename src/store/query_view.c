@@ -17,6 +17,7 @@ void query_box_info(const struct dir_mailbox *box, struct store_mailbox_info *re
         .deleted = box->deleted,
         .uses = box->uses,
         .recent_from = box->recent_from,
+        .recent = box->recent,
     };
 }
 

@@ -49,6 +49,7 @@ struct dir_mailbox {
     uint8_t state; /* enum record_state; REMOVING: out of the names, mail is being removed */
     uint32_t uidvalidity, uidnext, uses;
     uint32_t recent_from; /* no session was given UIDs from here on as \Recent */
+    uint32_t recent;      /* messages from there on */
     uint64_t modseq, messages, bytes, unseen, deleted;
     uint32_t removed_to;  /* REMOVING: whatever has a UID up to this is gone */
     uint64_t gone_floor;  /* tombstones up to this MODSEQ may have been forgotten */

@@ -524,6 +524,7 @@ struct store_mailbox_info {
     uint32_t uses;
     uint32_t
         recent_from; /* no session was given messages from this UID on as \Recent; uidnext: none are left */
+    uint32_t recent; /* how many these are */
 };
 /* mailbox 0: the INBOX. */
 int store_mailbox_get(struct store_reader *r, uint64_t account, uint64_t mailbox,

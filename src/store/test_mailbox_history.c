@@ -229,6 +229,22 @@ static void check_unseen(struct bench *b, uint64_t account, const struct model *
     assert_int_equal(uid, expected);
 }
 
+/* Now and then somebody takes what is recent. */
+static void check_recent(struct bench *b, uint64_t account, const struct model *m)
+{
+    struct store_mailbox_info info;
+    uint32_t expected = 0, from;
+
+    assert_int_equal(store_mailbox_get(b->reader, account, 0, &info), BRANT_OK);
+    for (size_t i = 0; i < m->count; i++)
+        expected += m->entries[i].uid >= info.recent_from;
+    assert_int_equal(info.recent, expected);
+    if (roll(b, 8))
+        return;
+    assert_int_equal(store_recent_claim(b->reader, account, 0, &from), BRANT_OK);
+    assert_int_equal(from, info.recent_from < m->uidnext ? info.recent_from : 0);
+}
+
 /* ---- A random history
  * ---------------------------------------------------------------------------------------------------------------
  */
@@ -314,6 +330,7 @@ static void random_history(void **state)
             check_uids(b, alice, m);
             check_vanished(b, alice, m);
             check_unseen(b, alice, m);
+            check_recent(b, alice, m);
         }
     }
     assert_true(gone_floor(b, alice) > 0);
