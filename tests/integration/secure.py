@@ -18,7 +18,7 @@ from OpenSSL import SSL
 import wire
 from brantd import PASSWORD
 
-SERVICES = {"smtp": 25, "submission": 587, "submissions": 465, "pop3": 110, "pop3s": 995}
+SERVICES = {"smtp": 25, "submission": 587, "submissions": 465, "pop3": 110, "pop3s": 995, "imap": 143, "imaps": 993}
 VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 STARTTLS = {"smtp": "STARTTLS", "submission": "STARTTLS", "pop3": "STLS"}
 

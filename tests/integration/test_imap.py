@@ -13,6 +13,7 @@ import pytest
 from brantd import PASSWORD
 from imap_clients import Wire
 from secure import b64, configure
+from test_edges import isolated
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 IMAP = os.path.join(ROOT, "tests", "imap")
@@ -304,6 +305,22 @@ def test_a_reload_changes_limits_and_keeps_sessions(own_brantd):
         c.ok("NOOP")
 
 
+
+
+def test_one_connection_per_process(own_brantd):
+    user = own_brantd.account()
+    isolated(own_brantd, "imap")
+    for n in range(3):
+        before = {p.pid for p in own_brantd.roles("brant-imap")}
+        with connect(own_brantd, user) as c:
+            c.append("INBOX", message(f"m{n}"))
+            assert c.count("INBOX") == n + 1
+            assert {p.pid for p in own_brantd.roles("brant-imap")} == before
+            c.bye()
+        until = time.monotonic() + 5
+        while {p.pid for p in own_brantd.roles("brant-imap")} & before and time.monotonic() < until:
+            time.sleep(0.05)
+        assert not {p.pid for p in own_brantd.roles("brant-imap")} & before
 
 
 def test_a_client_that_floods_and_never_reads_blocks_nobody(brantd):

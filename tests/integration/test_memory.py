@@ -3,6 +3,7 @@ import socket
 import ssl
 
 from brantd import PASSWORD
+from imap_clients import Wire
 
 CONNECTIONS = 2000
 PLAIN_BYTES_MAX = 8 * 1024
@@ -65,3 +66,23 @@ def test_idle_pop3_over_tls_1_2(own_brantd):
 
 def test_idle_submission_over_tls(own_brantd):
     measure(own_brantd, "brant-smtp", lambda: encrypted(own_brantd.base + 465, ssl.TLSVersion.TLSv1_3), TLS_BYTES_MAX)
+
+
+def test_imap_in_idle_over_tls(own_brantd):
+    user = own_brantd.account()
+    with Wire(own_brantd.base + 143) as c:
+        c.ok(f"LOGIN {user} {PASSWORD}")
+        message = b"Subject: x\r\n\r\nhello\r\n"
+        for _ in range(10):
+            c.ok(b"APPEND INBOX" + b"".join(b" {%d+}\r\n%s" % (len(message), message) for _ in range(100)))
+
+    def idling():
+        w = Wire(own_brantd.base + 993, tls=True)
+        w.ok(f"LOGIN {user} {PASSWORD}")
+        w.ok("SELECT INBOX")
+        w.ok("FETCH 1:10 (FLAGS ENVELOPE BODY.PEEK[])")
+        w.send(b"i IDLE\r\n")
+        assert w.response().startswith(b"+")
+        return w
+
+    measure(own_brantd, "brant-imap", idling, TLS_BYTES_MAX)
