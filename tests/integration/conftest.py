@@ -6,6 +6,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
+import imap_clients  # noqa: E402
 from brantd import Brantd  # noqa: E402
 
 # Thousands of connections need descriptors; the hard limit is the machine's business.
@@ -54,3 +55,11 @@ def brantd(tmp_path_factory):
 def own_brantd(tmp_path):
     """A server for one test that breaks things."""
     yield from running(tmp_path / "demo")
+
+
+@pytest.fixture(scope="session")
+def deaf(tmp_path_factory):
+    """Begins with the first of the files on IMAP, is looked at by the last."""
+    sessions = imap_clients.Deaf(str(tmp_path_factory.mktemp("deaf")))
+    yield sessions
+    sessions.stop()

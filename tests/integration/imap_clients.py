@@ -237,7 +237,6 @@ class Engine(Server):
                 sock, _ = self.listener.accept()
                 self.processes.append(subprocess.Popen([PROBE, str(sock.fileno())], pass_fds=[sock.fileno()]))
                 sock.close()
-            self.processes = [p for p in self.processes if p.poll() is None]
 
     def account(self):
         return "alice@brant.test"
@@ -248,9 +247,44 @@ class Engine(Server):
     def stop(self):
         self.ended = True
         self.listener.close()
+        statuses = set()
         for p in self.processes:
-            p.kill()
-            p.wait()
+            try:
+                statuses.add(p.wait(5))
+            except subprocess.TimeoutExpired:
+                p.kill()
+                p.wait()
+        assert statuses <= {0}, "it died"
+
+
+class Deaf:
+    """Sessions of a server of its own that ask for much and never read: they are to be sent away when they have taken none of the
+    output for two minutes. Begun early, so that a test at the end need not wait so long."""
+    COUNT, SECONDS = 3, 120
+
+    def __init__(self, directory):
+        self.server = Brant(directory)
+        self.user = self.server.account()
+        with self.server.raw(self.user) as c:
+            c.append("INBOX", b"Subject: much\r\n\r\n" + b"text\r\n" * 500000)
+        self.sessions = []
+        for _ in range(self.COUNT):
+            c = self.server.raw(self.user)
+            c.ok("SELECT INBOX")
+            c.send(b"".join(b"r%d FETCH 1 BODY.PEEK[]\r\n" % n for n in range(100)))
+            self.sessions.append(c)
+        self.started = time.monotonic()
+
+    def sent_away(self):
+        """The lines of the log about their ends."""
+        path = os.path.join(self.server.brantd.directory, "log")
+        with open(path) as f:
+            return [line for line in f if "event=imap-close" in line and "reason=timeout" in line]
+
+    def stop(self):
+        for c in self.sessions:
+            c.close()
+        self.server.stop()
 
 
 def start(directory):

@@ -25,8 +25,11 @@ SPECIAL = sorted(imap_clients.SPECIAL)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    yield from imap_clients.start(tmp_path_factory.mktemp("imap"))
+def server(request, tmp_path_factory):
+    for server in imap_clients.start(tmp_path_factory.mktemp("imap")):
+        if server.name == "brant" and not os.environ.get("BRANT_QUICK"):
+            request.getfixturevalue("deaf")
+        yield server
 
 
 @pytest.fixture

@@ -590,3 +590,22 @@ def test_who_never_reads_holds_up_nobody(server):
     finally:
         for c in deaf:
             c.close()
+
+
+@pytest.mark.slow
+def test_who_never_reads_is_sent_away(server, request):
+    """After the two minutes; those who wait in IDLE stay."""
+    if server.name != "brant":
+        pytest.skip("for brant only")
+    deaf = request.getfixturevalue("deaf")
+    idle = deaf.server.raw(deaf.user)
+    idle.ok("SELECT INBOX")
+    idle.send(b"i1 IDLE\r\n")
+    assert idle.response().startswith(b"+")
+    deadline = deaf.started + deaf.SECONDS + 15
+    while len(deaf.sent_away()) < deaf.COUNT and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert len(deaf.sent_away()) == deaf.COUNT
+    idle.send(b"DONE\r\n")
+    assert idle.until(b"i1")[1].startswith(b"OK")
+    idle.close()
