@@ -31,7 +31,7 @@ static void sync_begin(struct imap_server *s)
     y->begun = true;
     y->wanted = s->box->look = false;
     y->step = SYNC_ASK;
-    y->more = y->flags_changed = y->arrived = y->line_open = false;
+    y->more = y->flags_changed = y->arrived = y->told = y->line_open = false;
     y->since = s->box->modseq;
     y->old_uidnext = s->box->uidnext;
     y->vanished_from = 1;
@@ -145,6 +145,7 @@ static void gone_remove(struct imap_server *s)
     if (imap_set_subtract(&box->saved, &s->sync.gone) != BRANT_OK) /* RFC 5182 2.1: expunged ones leave "$" */
         imap_set_reset(&box->saved);
     imap_set_reset(&s->sync.gone);
+    s->sync.told = true;
     s->sync.step = SYNC_ARRIVED;
 }
 
@@ -217,12 +218,11 @@ static enum imap_event_type arrived_tell(struct imap_server *s)
             imap_put(s, " RECENT\r\n");
         }
         y->arrived = false;
+        y->told = true;
     }
     if (s->box->keywords_due)
         imap_put_flags_known(s);
-    if (!y->flags_changed || y->old_uidnext <= 1)
-        return sync_end(s);
-    y->step = SYNC_FLAGS;
+    y->step = y->flags_changed && y->old_uidnext > 1 ? SYNC_FLAGS : SYNC_NEWEST;
     return IMAP_EVENT_MORE;
 }
 
@@ -249,6 +249,22 @@ static enum imap_event_type flags_tell(struct imap_server *s, struct imap_event 
         return type;
     if (s->fetch->failed) /* they will be told next time */
         s->sync.upto = s->box->modseq;
+    s->sync.step = SYNC_NEWEST;
+    return IMAP_EVENT_MORE;
+}
+
+/* Neither EXISTS nor EXPUNGE has a MODSEQ. A client that keeps the mailbox and was not told would be given
+ * the same messages as changed when it comes back (RFC 7162 3.2.5). */
+static enum imap_event_type newest_tell(struct imap_server *s)
+{
+    if (s->condstore && s->sync.told && s->sync.expunges && s->sync.upto > s->box->modseq &&
+        !s->reply.modseq) {
+        if (imap_full(s, 2 * ROOM_NUMBER))
+            return IMAP_EVENT_BLOCKED;
+        imap_put(s, "* OK [HIGHESTMODSEQ ");
+        imap_put_number(s, s->sync.upto);
+        imap_put(s, "] all is told up to here\r\n");
+    }
     return sync_end(s);
 }
 
@@ -265,6 +281,8 @@ enum imap_event_type imap_sync_step(struct imap_server *s, struct imap_event *re
         return arrived_tell(s);
     case SYNC_FLAGS:
         return flags_tell(s, ret);
+    case SYNC_NEWEST:
+        return newest_tell(s);
     }
     return IMAP_EVENT_MORE;
 }

@@ -190,7 +190,7 @@ struct imap_selected {
     size_t own_count;
 };
 
-enum imap_sync_step { SYNC_ASK, SYNC_GONE, SYNC_ARRIVED, SYNC_FLAGS };
+enum imap_sync_step { SYNC_ASK, SYNC_GONE, SYNC_ARRIVED, SYNC_FLAGS, SYNC_NEWEST };
 struct imap_sync {
     bool expunges; /* may be told now */
     bool wanted;   /* whether or not there was a notice */
@@ -207,6 +207,7 @@ struct imap_sync {
     uint32_t gone_uid, removed;
     bool line_open; /* "* VANISHED " was written */
     bool arrived;
+    bool told; /* messages came or went */
 };
 
 struct imap_append;

@@ -211,7 +211,7 @@ class Brant(Server):
         return self.brantd.account()
 
     def deliver(self, user, message):
-        status, text = self.brantd.send(user, message)
+        status, text = self.brantd.send(user, message if message.endswith(b"\r\n") else message + b"\r\n")
         assert status == 250, text
 
     def log(self):

@@ -169,7 +169,7 @@ def test_imaplib(server, user, how):
     good(first.store("3", "+FLAGS", "\\Deleted"))
     assert good(first.expunge()) == [b"5", b"3"], "that of MOVE, and its own"
     good(second.noop())
-    assert second.untagged_responses["EXPUNGE"] == [b"5", b"3"], "in the order in which they went"
+    assert second.untagged_responses["EXPUNGE"] in ([b"5", b"3"], [b"3", b"4"]), "in one order or the other"
     second.store("1", "+FLAGS", "\\Seen")  # it only looks, and changes nothing
     good(first.create("Gone"))
     good(first.delete("Gone"))
