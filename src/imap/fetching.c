@@ -441,9 +441,36 @@ static void refuse(struct imap_server *s, int err)
         imap_bad(s, err == BRANT_EUNSUPPORTED ? "that is not offered here" : "those are no items of FETCH");
 }
 
+/* RFC 7162 3.2.6: expunged UIDs are wanted, also those behind the last message. "1:*" means all there ever
+ * were then: clients write it for the mailbox as they knew it. `lex` stands where the targets were read. */
+static void earlier_begin(struct imap_server *s, struct imap_lex *lex, const struct imap_set *targets,
+                          uint64_t modseq)
+{
+    uint32_t top = s->box->uidnext > 1 ? s->box->uidnext - 1 : 1;
+    struct imap_seq_set said;
+    struct imap_set uids;
+
+    if (!imap_lex_seq_set(lex, &said) || said.saved) {
+        imap_earlier_start(s, targets, modseq);
+        return;
+    }
+    imap_set_init(&uids, said.count + 1);
+    for (size_t i = 0; i < said.count; i++) {
+        uint32_t a = said.ranges[i].first ? said.ranges[i].first : top;
+        uint32_t b = said.ranges[i].last ? said.ranges[i].last : top;
+        uint32_t first = a < b ? a : b, last = a < b ? b : a;
+
+        if (first <= top)
+            imap_set_add(&uids, first, last < top ? last : top);
+    }
+    imap_earlier_start(s, &uids, modseq);
+    imap_set_done(&uids);
+}
+
 void imap_run_fetch(struct imap_server *s, struct imap_lex *lex)
 {
     static const struct imap_job job = {.step = fetch_step};
+    struct imap_lex at_targets = *lex;
     struct imap_set targets;
     struct imap_fetch fetch;
     bool modseq;
@@ -467,7 +494,7 @@ void imap_run_fetch(struct imap_server *s, struct imap_lex *lex)
     if (modseq)
         imap_condstore_enable(s); /* RFC 7162 3.1 */
     if (fetch.vanished)
-        imap_earlier_start(s, &targets, fetch.changed_since);
+        earlier_begin(s, &at_targets, &targets, fetch.changed_since);
     imap_fetch_start(s, &fetch, &targets);
     s->fetch->uid = s->uid_command;
     s->fetch->modseq = modseq;
