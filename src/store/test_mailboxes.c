@@ -299,6 +299,57 @@ static void very_many(void **state)
     free(ops);
 }
 
+/* A name that is given away and taken again in one batch: whatever the crash leaves of it, nobody has it
+ * twice. */
+static void freed_names(void **state)
+{
+    static const struct {
+        enum store_mailbox_action free, take;
+    } ways[] = {{STORE_MAILBOX_DELETE, STORE_MAILBOX_CREATE},
+                {STORE_MAILBOX_RENAME, STORE_MAILBOX_CREATE},
+                {STORE_MAILBOX_UNSUBSCRIBE, STORE_MAILBOX_SUBSCRIBE}};
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= 120; seed++) {
+        struct bench *b = mem_zalloc(sizeof *b);
+        struct store_op ops[2] = {0};
+        bool answered[2] = {false};
+        struct dir_account *a;
+
+        bench_init(b, seed);
+        assert_int_equal(bench_open(b), BRANT_OK);
+        assert_int_equal(bench_domain_add(b, "brant.test"), BRANT_OK);
+        assert_int_equal(bench_account_add(b, "alice@brant.test", &alice), BRANT_OK);
+        assert_int_equal(act(b, STORE_MAILBOX_CREATE, "work", ""), BRANT_OK);
+        assert_int_equal(act(b, STORE_MAILBOX_SUBSCRIBE, "work", ""), BRANT_OK);
+        for (size_t i = 0; i < 2; i++) {
+            ops[i] = (struct store_op){
+                .kind = STORE_OP_MAILBOX,
+                .done = bench_answered,
+                .ctx = &answered[i],
+                .mailbox = {.account = alice,
+                            .action = (uint8_t)(i ? ways[seed % 3].take : ways[seed % 3].free),
+                            .name = SPAN_LIT("work"),
+                            .target = SPAN_LIT("play")}};
+            store_submit(b->st, &ops[i]);
+        }
+        sim_disk_crash_at(b->disk, sim_disk_operations(b->disk) + 1 + seed % 5);
+        (void)store_writer_step(b->st, ++b->now_ms);
+        bench_close(b);
+        sim_disk_power_cut(b->disk);
+        sim_disk_crash_at(b->disk, 0);
+        assert_int_equal(bench_open(b), BRANT_OK);
+        a = dir_account(&b->st->dir, alice);
+        assert_true(a->sub_count <= 1);
+        for (size_t i = 1; i < a->box_count; i++)
+            assert_true(dir_name_cmp(span_str(a->boxes[i - 1]->name), span_str(a->boxes[i]->name)) < 0);
+        bench_settle(b);
+        assert_true(bench_same_after_rebuild(b, true));
+        bench_done(b);
+        free(b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +361,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(deleted_with_account, setup, teardown),
         cmocka_unit_test_setup_teardown(defaults, setup, teardown),
         cmocka_unit_test_setup_teardown(very_many, setup, teardown),
+        cmocka_unit_test(freed_names),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
