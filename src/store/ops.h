@@ -11,6 +11,8 @@ struct dir_account *ops_account_of(struct store *st, struct span address); /* NU
 int ops_grant(struct store *st, struct store_op *op, int64_t now_ms); /* ops_grants.c */
 
 /* ops_mailbox.c */
+/* A batch is not atomic: a name that was freed in this one is on disk as such before it is given again. */
+int ops_name_free(struct store *st, uint64_t freed_seq);
 int ops_mailbox(struct store *st, struct store_op *op, int64_t now_ms);
 uint32_t ops_uidvalidity(struct store *st, int64_t now_ms); /* of a new mailbox */
 /* Makes a mailbox of a living account: its record, then its head. */

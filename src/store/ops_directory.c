@@ -20,7 +20,9 @@ static int domain_add(struct store *st, struct store_op *op)
     if (dir_domain(&st->dir, name))
         return refuse(op, BRANT_EEXISTS, "the domain exists");
     rec.domain.name = span_str(name);
-    op->result = writer_append(st, RECORD_DOMAIN, &rec, NULL, 0, false, &op->seq);
+    op->result = ops_name_free(st, st->dir.freed_seq);
+    if (!op->result)
+        op->result = writer_append(st, RECORD_DOMAIN, &rec, NULL, 0, false, &op->seq);
     if (op->result)
         return BRANT_OK;
     pthread_mutex_lock(&st->dir.lock);
@@ -47,6 +49,7 @@ static int domain_remove(struct store *st, struct store_op *op)
         return BRANT_OK;
     pthread_mutex_lock(&st->dir.lock);
     dir_domain_drop(&st->dir, domain);
+    st->dir.freed_seq = op->seq;
     pthread_mutex_unlock(&st->dir.lock);
     return BRANT_OK;
 }
@@ -133,7 +136,9 @@ static int account_add(struct store *st, struct store_op *op, int64_t now_ms)
     new_salt(st, in, rec.account.scram_salt);
     if (in->set & STORE_SET_SCRAM)
         scram_keys(&in->scram, &rec.account);
-    op->result = writer_append(st, RECORD_ACCOUNT, &rec, NULL, 0, false, &op->seq);
+    op->result = ops_name_free(st, st->dir.freed_seq);
+    if (!op->result)
+        op->result = writer_append(st, RECORD_ACCOUNT, &rec, NULL, 0, false, &op->seq);
     if (op->result)
         return BRANT_OK;
     pthread_mutex_lock(&st->dir.lock);
@@ -242,7 +247,7 @@ static int account_remove(struct store *st, struct store_op *op)
         return BRANT_OK;
     pthread_mutex_lock(&st->dir.lock);
     dir_account_detach(&st->dir, a);
-    a->last_seq = op->seq;
+    a->last_seq = st->dir.freed_seq = op->seq;
     pthread_mutex_unlock(&st->dir.lock);
     op->account.account = a->id;
     ops_removing_add(st, a->id);
@@ -290,7 +295,9 @@ static int alias_add(struct store *st, struct store_op *op)
         return BRANT_OK;
     alias.address = span_str(address);
     alias.target = span_str(target);
-    op->result = writer_append(st, RECORD_ALIAS, &rec, NULL, 0, false, &op->seq);
+    op->result = ops_name_free(st, st->dir.freed_seq);
+    if (!op->result)
+        op->result = writer_append(st, RECORD_ALIAS, &rec, NULL, 0, false, &op->seq);
     if (op->result)
         return BRANT_OK;
     pthread_mutex_lock(&st->dir.lock);
@@ -331,6 +338,7 @@ static int alias_remove(struct store *st, struct store_op *op)
             a = a->next;
         dir_alias_drop(&st->dir, n, a);
     }
+    st->dir.freed_seq = op->seq;
     pthread_mutex_unlock(&st->dir.lock);
     return BRANT_OK;
 }

@@ -42,10 +42,9 @@ static int append_one(struct store *st, struct record_mailbox_state *state, bool
     return writer_append(st, RECORD_MAILBOXES, &rec, NULL, 0, use_reserve, ret_seq);
 }
 
-/* A batch is not atomic: a name that was freed in this one is on disk as such before it is given again. */
-static int name_freed(struct store *st, const struct dir_account *a)
+int ops_name_free(struct store *st, uint64_t freed_seq)
 {
-    return a->freed_seq > journal_durable_seq(st->journal) ? writer_sync(st) : BRANT_OK;
+    return freed_seq > journal_durable_seq(st->journal) ? writer_sync(st) : BRANT_OK;
 }
 
 int ops_mailbox_new(struct store *st, struct dir_account *a, struct span name, uint32_t uses, int64_t now_ms,
@@ -59,7 +58,7 @@ int ops_mailbox_new(struct store *st, struct dir_account *a, struct span name, u
                                          .uses = uses};
     struct dir_mailbox *box;
     uint64_t seq;
-    int rc = name_freed(st, a);
+    int rc = ops_name_free(st, a->freed_seq);
 
     if (!rc)
         rc = append_one(st, &state, false, &seq);
@@ -310,7 +309,7 @@ static int rename_all(struct store *st, struct store_op *op, struct dir_account 
     rc = names_fit(a, in);
     if (rc)
         return refuse(op, rc, "the names become too long");
-    rc = name_freed(st, a);
+    rc = ops_name_free(st, a->freed_seq);
     if (!rc)
         rc = make_above(st, a, in->target, now_ms);
     if (rc)
@@ -342,7 +341,7 @@ static int subscribe(struct store *st, struct store_op *op, struct dir_account *
         return BRANT_OK;
     if (!dir_box_named(a, sub.name) && too_many(a, 1))
         return refuse(op, BRANT_ELIMIT, "too many mailboxes");
-    op->result = name_freed(st, a);
+    op->result = ops_name_free(st, a->freed_seq);
     if (!op->result)
         op->result = writer_append(st, RECORD_SUBSCRIPTIONS, &rec, NULL, 0, false, &op->seq);
     if (op->result)
