@@ -71,7 +71,9 @@ static int grant_add(struct store *st, struct store_op *op, struct dir_account *
     grants[a->grant_count] = grant;
     rec.account.grants = grants;
     rec.account.grants_count++;
-    op->result = writer_append(st, RECORD_ACCOUNT, &rec, NULL, 0, false, &op->seq);
+    op->result = ops_name_free(st, st->dir.freed_seq); /* a certificate is one account's */
+    if (!op->result)
+        op->result = writer_append(st, RECORD_ACCOUNT, &rec, NULL, 0, false, &op->seq);
     if (op->result)
         return BRANT_OK;
     pthread_mutex_lock(&st->dir.lock);
@@ -102,7 +104,7 @@ static int grant_remove(struct store *st, struct store_op *op, struct dir_accoun
         return BRANT_OK;
     pthread_mutex_lock(&st->dir.lock);
     dir_grant_drop(&st->dir, g);
-    a->last_seq = op->seq;
+    a->last_seq = st->dir.freed_seq = op->seq;
     pthread_mutex_unlock(&st->dir.lock);
     return BRANT_OK;
 }

@@ -116,7 +116,8 @@ struct directory {
     uint8_t store_id[16]; /* what old salts are derived with; before accounts are loaded */
     uint64_t visit;
     uint32_t uidvalidity_last;
-    uint64_t freed_seq; /* newest record that took its name from a domain, an account or an alias */
+    uint64_t
+        freed_seq; /* newest record that freed the name of a domain, account or alias, or a certificate */
     char delimiter;
     char postmaster[STORE_ADDRESS_MAX + 1];
     struct dir_result *results; /* STORE_EXPANSION_MAX of them, of the last look-up */
