@@ -135,7 +135,7 @@ enum {
     STORE_UIDS_MAX = 4096,   /* entries that one FLAGS, EXPUNGE or MOVE looks at; the rest is for the next */
     STORE_COPY_MAX = 16384,  /* entries of one COPY, which is all or nothing */
     STORE_APPEND_MAX = 1000, /* messages of one APPEND */
-    STORE_MAILBOXES_MAX = 10000, /* of one account, names that are only subscribed to included */
+    STORE_MAILBOXES_MAX = 16000, /* of one account, names that are only subscribed to included */
     STORE_NAME_MAX = 1000,       /* bytes of a mailbox's name */
     STORE_KEYWORD_SHIFT = 8,     /* flags from this bit on are the mailbox's keywords */
     STORE_KEYWORDS_MAX = 56,     /* of one mailbox */
