@@ -157,9 +157,9 @@ class Journal:
             submitter, rows = f.number(8), f.many(queued)
         if f.at != 4 + length:
             raise ValueError(f"record {record.seq}: the fields do not end where they should")
-        prefixes = [f.take(n) for n in prefix_lengths]
+        prefixes = [f.take(n) for n in prefix_lengths] if kind else []
         body = f.take(body_bytes) if kind == INLINE else body_file if kind == FILE else b""
-        if f.at != len(record.payload) and kind:
+        if f.at != len(record.payload):
             raise ValueError(f"record {record.seq}: bytes behind the body")
         self.messages[ident or record.seq] = (prefixes, kind, body, body_bytes)
         if ident:
