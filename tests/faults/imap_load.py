@@ -27,15 +27,17 @@ FLAGS = ["\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft", "kw1", "kw
 LEAVES = ["one", "a.b", "x & y", "报告", "two words"]
 MESSAGES_MAX = 40  # of a mailbox, before some are removed
 BOXES_MAX = 7
-LATE_S = 0.5       # a command whose client is gone has been carried out by then, or never will be
+LATE_S = 0.3       # a command whose client is gone has been carried out by then, or never will be
 SETTLES = 4
+RECOVERY_S = 5
 
 
 class Kills:
     """What was killed, for the users to know: how often anything, and how often what their sessions need."""
 
     def __init__(self):
-        self.all = self.sessions = self.over = 0
+        self.all = self.over = self.sessions = self.sessions_over = 0
+        self.last = 0.0
 
     def before(self, target):
         """Is about to be killed."""
@@ -44,8 +46,12 @@ class Kills:
             self.sessions += 1
 
     def after(self):
-        """Is back."""
-        self.over += 1
+        """Is there again; it may need a moment before it serves."""
+        self.over, self.sessions_over = self.all, self.sessions
+        self.last = time.monotonic()
+
+    def recent(self):
+        return self.over != self.all or time.monotonic() - self.last < RECOVERY_S
 
 
 class User:
@@ -238,7 +244,7 @@ class User:
             for tag in tags:
                 more, tagged = session.until(tag)
                 untagged += more
-                self.answer(waiting.pop(0), untagged, tagged, self.kills.all != kills or self.kills.over != self.kills.all)
+                self.answer(waiting.pop(0), untagged, tagged, self.kills.all != kills or self.kills.recent())
         finally:
             chain, reached = list(self.states), self.states
             for command in waiting:
@@ -263,7 +269,7 @@ class User:
         for state in self.states:
             command.apply(state)
             wrong = command.answered(state, untagged, tagged)
-            if wrong and not (disturbed and isinstance(command, model.Copy) and command.move):  # asked for twice: not all is told
+            if wrong and not (disturbed and command.may_be_silent):
                 self.wrong(wrong)
             for line in self.history.acknowledged(state, getattr(command, "target", getattr(command, "name", ""))):
                 self.wrong(line)
@@ -278,18 +284,30 @@ class User:
         self.states[0].boxes[self.prefix] = model.Box()
         self.verify(rng)
 
+    def settled(self, rng):
+        """Looks if there is a reason to. False: it could not."""
+        if len(self.states) > 1 or self.late or self.kills.over > self.checked:
+            try:
+                self.verify(rng, rng.random() < 0.2)
+            except Gone as e:  # a session that is new needs everybody alive
+                if isinstance(e.__cause__, TimeoutError) or not self.kills.recent():
+                    self.wrong(f"a session could not begin: {e} {e.__cause__!r}")
+                time.sleep(0.05)
+                return False
+        return True
+
     def job(self, rng):
         """One session."""
-        if len(self.states) > 1 or self.late or self.kills.over > self.checked:
-            self.verify(rng, rng.random() < 0.2)
-        deaths = self.kills.sessions
+        if not self.settled(rng):
+            return
+        deaths = self.kills.sessions_over
         session, hang_up = self.session(rng), False
         try:
             for _ in range(rng.randrange(3, 30)):
                 if self.stop.is_set():
                     break
-                if len(self.states) > 1 or self.late or self.kills.over > self.checked:
-                    self.verify(rng, rng.random() < 0.2)  # while the session stays
+                if not self.settled(rng):  # while the session stays
+                    break
                 hang_up = rng.random() < self.hang_ups
                 state = self.states[0]
                 if rng.random() < 0.25:

@@ -65,8 +65,9 @@ def format_set(numbers):
 # ---- commands ----
 
 class Command:
-    """`line`: what is sent behind the tag. `steps`: how many parts it may have been done in when there was no answer."""
-    steps = 1
+    """`line`: what is sent behind the tag. `steps`: how many parts it may have been done in when there was no answer.
+    `may_be_silent`: its OK may be without UIDs when the store died before it answered and had to be asked again."""
+    steps, may_be_silent = 1, False
 
     def __init__(self, line):
         self.line = line
@@ -79,6 +80,8 @@ class Command:
 
 
 class Append(Command):
+    may_be_silent = True
+
     def __init__(self, line, name, messages):
         super().__init__(line)
         self.name, self.messages = name, messages
@@ -117,6 +120,7 @@ class Copy(Command):
     def __init__(self, line, name, uids, target, move):
         super().__init__(line)
         self.name, self.uids, self.target, self.move = name, set(uids), target, move
+        self.may_be_silent = move
 
     def chosen(self, state):
         return [m for m in state.boxes[self.name].messages if m.uid in self.uids]

@@ -29,7 +29,7 @@ from system import PASSWORD, System  # noqa: E402
 
 TARGETS = ("brant-store",) * 5 + ("brant-smtp",) * 2 + ("submission",) * 2 + ("brant-signer",) * 3 + ("brant-pop3",) * 2 + \
     ("brant-imap",) * 4 + ("supervisor",) * 2
-IMAP_ACCOUNTS = ("imap0@brant.test", "imap1@brant.test")
+IMAP_ACCOUNTS = ("imap0@brant.test", "imap1@brant.test", "imap2@brant.test")
 # Not what this is about: everybody comes from one address.
 CONFIG = {"auth.source_failures": "10000", "auth.account_failures": "1000"}
 
