@@ -156,6 +156,7 @@ static void answer_resume(struct imap_session *s, uint8_t status)
         s->edge.presented = true;
         if (s->mailbox) {
             imap_mailbox_watch(s);
+            s->news_missed = s->opening != NULL;
             imap_server_notice(s->engine, UINT64_MAX); /* what the one before did not live to tell */
             net_pump_kick(s->pump);
         }
@@ -198,6 +199,10 @@ static void on_news(struct store_peer *p, const struct ipc_mailbox_news *m)
 {
     struct imap_session *s = session_of(p);
 
+    if (s->wait == IMAP_WAIT_ANSWER && s->asked.type == IMAP_EVENT_OPEN) {
+        s->news_missed = true; /* the store does not say it again before it is asked */
+        return;
+    }
     if (m->mailbox != s->mailbox || s->mailbox == 0)
         return; /* of one that was left */
     imap_server_notice(s->engine, m->modseq);

@@ -164,6 +164,7 @@ void imap_opening_free(struct imap_session *s)
 void imap_mailbox_left(struct imap_session *s)
 {
     imap_opening_free(s);
+    s->news_missed = false;
     s->keywords_known = 0;
     s->look_at_ms = 0;
     buf_done(&s->mailbox_name);
@@ -196,6 +197,9 @@ static void opened(struct imap_session *s)
 
     s->keywords_known = (uint32_t)s->opening->opened.keywords.count;
     imap_opening_free(s);
+    if (s->news_missed)
+        imap_server_notice(s->engine, UINT64_MAX);
+    s->news_missed = false;
     imap_session_given(s, rc);
 }
 

@@ -53,6 +53,7 @@ struct imap_session {
     uint32_t keywords_known;
     struct buf mailbox_name;
     struct imap_opening *opening;
+    bool news_missed; /* there was news before the engine had the mailbox: it is to look once it has */
 
     struct imap_appending *append; /* NULL: none is under way */
     uint64_t last_body;

@@ -470,6 +470,52 @@ static void news_reach_idle(void **state)
     teardown(&b);
 }
 
+/* They are said once: those that come while the mailbox is being opened count behind it. */
+static void news_of_a_mailbox_being_opened_are_kept(void **state)
+{
+    static const uint32_t uids[] = {1, 3};
+    struct ipc_message news = {.type = IPC_TYPE_MAILBOX_NEWS};
+    struct ipc_message opened = {
+        .type = IPC_TYPE_MAILBOX_OPENED,
+        .mailbox_opened = {.mailbox = 5, .uidvalidity = 77, .uidnext = 6, .modseq = 100, .messages = 3}};
+    struct ipc_message there = {.type = IPC_TYPE_UIDS};
+    uint8_t bytes[8];
+    struct bench b;
+
+    (void)state;
+    setup(&b);
+    log_in(&b);
+    news.mailbox_news = (struct ipc_mailbox_news){.session = b.session, .mailbox = 5, .modseq = 101};
+    put_ranges(bytes, uids, 2);
+    there.uids = (struct ipc_uids){.ranges = span_make(bytes, 8), .done_to = UINT32_MAX};
+    for (int when = 0; when < 4;
+         when++) { /* 0: before the answer, 1: before the UIDs, 2: a restart, 3: none */
+        say(&b, "s SELECT INBOX\r\n");
+        asked(&b, IPC_TYPE_MAILBOX_OPEN);
+        if (when == 0)
+            net_channel_send(b.store_end, &news);
+        settle(&b);
+        answer(&b, opened);
+        asked(&b, IPC_TYPE_UIDS_READ);
+        if (when == 1)
+            net_channel_send(b.store_end, &news);
+        if (when == 2) {
+            store_dies(&b);
+            store_comes_back(&b, true);
+            asked(&b, IPC_TYPE_UIDS_READ);
+        }
+        answer(&b, there);
+        if (when < 3)
+            changes_are_asked(&b, 100);
+        asked_nothing(&b);
+        hear(&b, "s OK [READ-WRITE]");
+        say(&b, "u UNSELECT\r\n");
+        assert_int_equal(asked(&b, IPC_TYPE_MAILBOX_WATCH)->mailbox_watch.mailbox, 0);
+        hear(&b, "u OK");
+    }
+    teardown(&b);
+}
+
 static void a_restart_is_a_pause(void **state)
 {
     struct ipc_message_row row = {.uid = 1, .flags = IMAP_FLAG_SEEN, .modseq = 90, .size = 10};
@@ -774,6 +820,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_mailbox_is_opened_in_slices),
         cmocka_unit_test(news_reach_idle),
+        cmocka_unit_test(news_of_a_mailbox_being_opened_are_kept),
         cmocka_unit_test(a_restart_is_a_pause),
         cmocka_unit_test(what_is_in_doubt_is_not_done_twice),
         cmocka_unit_test(a_store_that_stays_away_costs_the_command),
