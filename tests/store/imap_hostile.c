@@ -311,6 +311,34 @@ static void case_gone(struct world *w)
     peer_done(&h.honest.p);
 }
 
+/* Of the messages that sessions have begun to read only some are held open; every one can be read on. */
+static void case_reading(struct world *w)
+{
+    enum { SESSIONS = 300, HELD_MAX = 256 };
+    struct hostile h = {.w = w};
+    static struct ipc_id sessions[SESSIONS];
+    struct ipc_message m;
+    struct peer cli;
+    begin(&h);
+    for (unsigned round = 0; round < 2; round++)
+        for (unsigned k = 0; k < SESSIONS; k++) {
+            if (round == 0)
+                sessions[k] = imap_login(&h.honest, ALICE, "secret", &m);
+            m = imap_ask(&h.honest,
+                         (struct ipc_message){.type = IPC_TYPE_MESSAGE_READ,
+                                              .message_read = {sessions[k], h.box, 1, round, 100}});
+            CHECK(m.message_data.status == IPC_OK && m.message_data.bytes.len == 100);
+        }
+    world_channel(w, IPC_ROLE_CLI, 1, &cli);
+    CHECK(store_figure(&cli, "messages_open") == HELD_MAX);
+    for (unsigned k = 0; k < SESSIONS; k++)
+        imap_close(&h.honest, sessions[k]);
+    CHECK(imap_status(&h.honest, h.honest_session, "INBOX", &(struct ipc_mailbox_row){0}) == IPC_OK);
+    CHECK(store_figure(&cli, "messages_open") == 0);
+    peer_done(&cli);
+    peer_done(&h.honest.p);
+}
+
 /* IMAP with and without TLS is one service with one limit; an app password opens what it is for. */
 static void case_logins(struct world *w)
 {
@@ -344,6 +372,7 @@ int main(int argc, char **argv)
         {"offences", OPEN, case_offences},
         {"flood", OPEN, case_flood},
         {"gone", OPEN, case_gone},
+        {"reading", OPEN, case_reading},
         {"logins", OPEN "\nimap_max_sessions = 3", case_logins},
     };
     return run_cases(argc, argv, cases, sizeof cases / sizeof *cases);

@@ -1,6 +1,7 @@
 #include "steps.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -30,6 +31,22 @@ void admin(struct peer *cli, struct ipc_message m, uint8_t status)
              SPAN_ARG(answer.result.text), status);
     /* A refusal always says why, to a person. */
     CHECK(status == IPC_OK || answer.result.text.len > 0);
+}
+
+uint64_t store_figure(struct peer *cli, const char *key)
+{
+    struct ipc_message ask = {.type = IPC_TYPE_STATUS_ASK}, answer;
+    peer_call(cli, &ask, &answer);
+    for (uint32_t k = 0; k < answer.status_info.pairs_count; k++)
+        if (span_eq_str(answer.status_info.pairs[k].key, key)) {
+            char text[24] = "";
+            struct span value = answer.status_info.pairs[k].value;
+            CHECK(value.len < sizeof text);
+            memcpy(text, value.p, value.len);
+            return strtoull(text, NULL, 10);
+        }
+    CHECK(false);
+    return 0;
 }
 
 struct ipc_message domain_add(const char *domain)

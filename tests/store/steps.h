@@ -19,6 +19,8 @@ struct ip_addr address(const char *text);
 
 /* The command line: asks, and expects this status; a refusal must say why. */
 void admin(struct peer *cli, struct ipc_message m, uint8_t status);
+/* A figure of `brant status`. */
+uint64_t store_figure(struct peer *cli, const char *key);
 struct ipc_message domain_add(const char *domain);
 struct ipc_message account_add(const char *name, const char *password, uint64_t quota);
 struct ipc_message alias_add(const char *alias, const char *target);

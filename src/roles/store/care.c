@@ -63,6 +63,7 @@ void server_status(struct server *sv, server_put_status *put, void *context)
         {"body_memory_bytes", s.body_memory_bytes},
         {"bodies_arriving", sv->arriving.count},
         {"appends", sv->appends.count},
+        {"messages_open", sv->reading.count},
         {"watches", sv->watches.sessions},
         {"news", sv->watches.news},
         {"operations", sv->ops.count},

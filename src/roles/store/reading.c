@@ -11,7 +11,10 @@ enum {
     READING_TICK_MS = 15000,
     /* How long a message that nobody reads on is held open: longer than a role waits for a client that
      * stalls, whose message may have been expunged meanwhile and could not be opened again. */
-    READING_KEEP_MS = 180000
+    READING_KEEP_MS = 180000,
+    /* So many are held open, each with a file or up to half a megabyte: the one that was read longest ago
+     * makes room. Its session opens it anew, or finds that it was expunged. */
+    READING_HELD_MAX = 256
 };
 
 /* A session's open message: read in pieces, one after the other, without opening it for each. */
@@ -19,7 +22,10 @@ struct open_message {
     struct store_message *message;
     uint64_t mailbox; /* 0: the maildrop */
     uint32_t uid;
+    /* while it is held between two pieces */
+    struct session *session;
     uint64_t read_ms; /* when it was last */
+    struct open_message *prev, *next;
 };
 
 static void open_message_free(struct open_message *o)
@@ -30,20 +36,46 @@ static void open_message_free(struct open_message *o)
     free(o);
 }
 
-void reading_session_closed(struct session *session)
+/* What the session holds is the caller's now; NULL: it holds nothing. */
+static struct open_message *reading_take(struct server *sv, struct session *session)
 {
-    open_message_free(session->reading);
+    struct reading *held = &sv->reading;
+    struct open_message *o = session->reading;
+    if (!o)
+        return NULL;
     session->reading = NULL;
+    *(o->prev ? &o->prev->next : &held->oldest) = o->next;
+    *(o->next ? &o->next->prev : &held->newest) = o->prev;
+    o->prev = o->next = NULL;
+    held->count--;
+    return o;
+}
+
+static void reading_hold(struct server *sv, struct session *session, struct open_message *o)
+{
+    struct reading *held = &sv->reading;
+    if (held->count == READING_HELD_MAX)
+        reading_session_closed(sv, held->oldest->session);
+    o->session = session;
+    o->read_ms = server_now_ms(sv);
+    o->prev = held->newest;
+    *(o->prev ? &o->prev->next : &held->oldest) = o;
+    held->newest = session->reading = o;
+    held->count++;
+}
+
+void reading_session_closed(struct server *sv, struct session *session)
+{
+    open_message_free(reading_take(sv, session));
 }
 
 void reading_tick(void *context)
 {
     struct server *sv = context;
+    struct reading *held = &sv->reading;
     uint64_t now = server_now_ms(sv);
-    struct map_iter it = map_iterate(&sv->sessions.by_serial);
-    for (struct session *s; (s = map_next(&it, NULL)) != NULL;)
-        if (s->reading && now - s->reading->read_ms >= READING_KEEP_MS)
-            reading_session_closed(s);
+    while (held->oldest && now - held->oldest->read_ms >= READING_KEEP_MS)
+        reading_session_closed(sv, held->oldest->session);
     net_timer_set(sv->reading_timer, READING_TICK_MS);
 }
 
@@ -121,8 +153,7 @@ static void maildrop_finish(struct read_work *r)
     struct session *session = sessions_find_serial(&r->sv->sessions, w->session);
     bool more = w->rc == BRANT_OK && w->count == w->length; /* a message that was read to its end is let go */
     if (session && w->message && more && !session->reading) {
-        session->reading = w->message;
-        session->reading->read_ms = server_now_ms(r->sv);
+        reading_hold(r->sv, session, w->message);
         w->message = NULL;
     }
     if (p && session)
@@ -258,10 +289,9 @@ void on_message_read(struct server *sv, struct peer *p, const struct ipc_message
         return;
     }
     if (has_open(session, r))
-        w->message = session->reading;
+        w->message = reading_take(sv, session);
     else
-        open_message_free(session->reading);
-    session->reading = NULL;
+        reading_session_closed(sv, session);
     maildrop_start(sv, p, w);
 }
 

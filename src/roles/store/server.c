@@ -195,7 +195,7 @@ void server_session_close(struct server *sv, struct session *session)
 {
     arriving_session_closed(sv, session);
     logins_session_closed(sv, session);
-    reading_session_closed(session);
+    reading_session_closed(sv, session);
     appends_session_closed(sv, session);
     watches_clear(sv, session);
     sessions_close(&sv->sessions, session);

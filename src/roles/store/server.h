@@ -50,6 +50,12 @@ struct peer {
 
 struct care; /* the long task that runs, care.c */
 
+/* Messages held open between two pieces: least recently read first (reading.c). */
+struct reading {
+    struct open_message *oldest, *newest;
+    size_t count;
+};
+
 struct server {
     struct net_loop *loop;
     bool offline; /* started by the command line for itself */
@@ -77,6 +83,7 @@ struct server {
     struct arriving arriving;
     struct appends appends;
     struct watches watches;
+    struct reading reading;
     struct ops ops;
     struct map peers;      /* struct peer by serial */
     struct map by_channel; /* struct peer by its net_channel */
@@ -190,7 +197,7 @@ struct password_task {
 void logins_session_closed(struct server *sv, struct session *session);
 void logins_tick(void *server);
 /* Frees what a session holds open for reading; lets go what nobody has read for a while (reading.c). */
-void reading_session_closed(struct session *session);
+void reading_session_closed(struct server *sv, struct session *session);
 void reading_tick(void *server);
 /* Frees the long task that runs, if any (care.c). */
 void care_close(struct server *sv);
