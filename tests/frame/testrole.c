@@ -421,12 +421,13 @@ static struct role_ops store_ops(void)
     return (struct role_ops){.executable = "brant-store", .role = IPC_ROLE_STORE, .message = store_message};
 }
 
-/* One source for three executables; which one is TESTROLE. */
+/* One source for several executables; which one is TESTROLE. */
 int main(int argc, char **argv)
 {
     enum ipc_role role = role_of_arguments(argc, argv, TESTROLE);
     struct role_ops ops = role == IPC_ROLE_STORE  ? store_ops()
                           : role == IPC_ROLE_POP3 ? edge_ops("brant-pop3", role)
+                          : role == IPC_ROLE_IMAP ? edge_ops("brant-imap", role)
                                                   : edge_ops("brant-smtp", role);
     return role_main(&ops, NULL, argc, argv);
 }

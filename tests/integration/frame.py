@@ -155,7 +155,7 @@ class System:
             f.write(
                 f"hostname = mx.brant.test\ndata_dir = {self.dir}/store\nrun_dir = {self.dir}\n"
                 f"log_file = {self.dir}/log\nlisten.smtp = {smtp or f'127.0.0.1:{self.smtp}'}\n"
-                f"listen.pop3 = 127.0.0.1:{self.pop3}\nlisten.imap = none\n{self.filled(extra)}\n")
+                f"listen.pop3 = 127.0.0.1:{self.pop3}\n{self.filled(extra)}\nlisten.imap = 127.0.0.1:{self.base + 143}\n")
         os.chown(self.config, self.uid, self.uid)
 
     def filled(self, text):

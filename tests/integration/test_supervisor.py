@@ -20,7 +20,7 @@ from frame import (FRAME, System, UIDS, Line, alive, as_user, certificate, descr
                    proc_status, system, wait_for)
 
 FOREIGN = 54321
-DEMO = {"store", "signer", "smtp-mx-1", "smtp-mx-2", "smtp-submission-1", "pop3-1"}
+DEMO = {"store", "signer", "smtp-mx-1", "smtp-mx-2", "smtp-submission-1", "pop3-1", "imap-1"}
 EDGES = DEMO - {"store", "signer"}
 SUBMISSION = "listen.submission = 127.0.0.1:PORT+587\n"
 
@@ -155,6 +155,10 @@ class Frame(unittest.TestCase):
         self.isolation(uid, "pop3", 110, "")
 
     @every_user
+    def test_isolation_by_connection_of_imap(self, uid):
+        self.isolation(uid, "imap", 143, "")
+
+    @every_user
     def test_isolation_by_connection_of_submission(self, uid):
         self.isolation(uid, "submission", 587, SUBMISSION)
 
@@ -195,9 +199,9 @@ class Sandbox(unittest.TestCase):
                     self.assertNotIn("\t0", fields["Uid"])
                 self.assertEqual(fields["Umask"].strip(), "0077")
             if uid == 0:
-                self.assertEqual({n for n, _ in uids}, {"store", "signer", "smtp-mx", "smtp-submission", "pop3"})
-                self.assertEqual(len({u for _, u in uids}), 5, "a uid per role")
-                self.assertEqual(len(uids), 5, "the same for all its instances")
+                self.assertEqual({n for n, _ in uids}, {"store", "signer", "smtp-mx", "smtp-submission", "pop3", "imap"})
+                self.assertEqual(len({u for _, u in uids}), 6, "a uid per role")
+                self.assertEqual(len(uids), 6, "the same for all its instances")
                 caps = proc_status(s.process.pid)
                 self.assertLess(bin(int(caps["CapBnd"], 16)).count("1"), 12, "the supervisor is bounded")
 
@@ -223,7 +227,7 @@ class Sandbox(unittest.TestCase):
 class Descriptors(unittest.TestCase):
     # Their control channel, the channels among each other, and the listeners.
     SOCKETS = {"store": 1 + len(EDGES), "signer": 1 + 2 * len(EDGES), "smtp-mx-1": 1 + 3 + 2, "smtp-mx-2": 1 + 3 + 2,
-               "smtp-submission-1": 1 + 3 + 3, "pop3-1": 1 + 3 + 2}
+               "smtp-submission-1": 1 + 3 + 3, "pop3-1": 1 + 3 + 2, "imap-1": 1 + 3 + 2}
 
     @every_user
     def test_no_surprises(self, uid):
@@ -269,10 +273,10 @@ class Descriptors(unittest.TestCase):
 
     def test_every_instance_has_its_channels(self):
         """The most instances that can be configured, and new peers for all of them at one time."""
-        extra = SUBMISSION + "instances.mx = 16\ninstances.submission = 32\ninstances.pop3 = 32"
+        extra = SUBMISSION + "instances.mx = 16\ninstances.submission = 32\ninstances.pop3 = 32\ninstances.imap = 32"
         with system(UIDS[0], serve=True, extra=extra) as s:
             before = s.pids()
-            self.assertEqual(len(before), 2 + 80)
+            self.assertEqual(len(before), 2 + 112)
             for name in ("store", "signer"):
                 os.kill(before[name], signal.SIGKILL)
                 s.restarted(name, before[name], 4)
@@ -281,9 +285,9 @@ class Descriptors(unittest.TestCase):
                      5, "new channels for calls")
             now = s.processes()
             self.assertEqual({n for n, p in now.items() if p["pid"] != before[n]}, {"store", "signer"})
-            self.assertEqual(now["signer"]["figures"]["callers"], "80")
-            self.assertEqual(kinds(now["store"]["pid"]).count("socket"), 1 + 80)
-            self.assertEqual(kinds(now["signer"]["pid"]).count("socket"), 1 + 2 * 80)
+            self.assertEqual(now["signer"]["figures"]["callers"], "112")
+            self.assertEqual(kinds(now["store"]["pid"]).count("socket"), 1 + 112)
+            self.assertEqual(kinds(now["signer"]["pid"]).count("socket"), 1 + 2 * 112)
 
 
 class Hostile(unittest.TestCase):
@@ -422,7 +426,7 @@ class Reload(unittest.TestCase):
             self.assertEqual(line.ask("pid"), str(after["smtp-submission-1"]))
             line.close()
             self.assertEqual({n: after[n] for n in before}, before)
-            self.assertEqual(s.figures("signer")["callers"], "4")
+            self.assertEqual(s.figures("signer")["callers"], "5")
             os.kill(after["smtp-submission-1"], signal.SIGKILL)
             s.restarted("smtp-submission-1", after["smtp-submission-1"])
             last = s.pids()
@@ -799,9 +803,9 @@ class Exhaustion(unittest.TestCase):
     @every_user
     def test_descriptors(self, uid):
         """K2: with few descriptors the surplus is told 421 at once, nothing spins, what holds the channels together
-        can be replaced all the same, and it recovers. The system starts with 51; three more are for us, who ask for its
+        can be replaced all the same, and it recovers. The system starts with 54; three more are for us, who ask for its
         status while a role is started again."""
-        with system(uid, limit_files=54) as s:
+        with system(uid, limit_files=57) as s:
             before_all = s.pids()
             pid = before_all["pop3-1"]
             held = [Line(s.pop3) for _ in range(20)]
