@@ -4,10 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "imap_steps.h"
 #include "login_steps.h"
+#include "net/channel.h"
 
 #define ALICE "alice@brant.test"
 
@@ -339,6 +341,50 @@ static void case_reading(struct world *w)
     peer_done(&h.honest.p);
 }
 
+/* Long answers to very many sessions, of which none is read before all were asked for. */
+static void case_answers(struct world *w)
+{
+    enum { SESSIONS = 300, MESSAGES = 6, STRUCTURE = 60000 };
+    struct hostile h = {.w = w};
+    static struct ipc_id sessions[SESSIONS];
+    static uint8_t structure[STRUCTURE];
+    struct ipc_message m;
+    begin(&h);
+    for (unsigned k = 0; k < MESSAGES; k++) {
+        imap_append_body(&h.honest, h.honest_session, 100 + k, SPAN_LIT("A: b\r\n\r\n"));
+        m = imap_append_message(h.honest_session, 100 + k, 8, 0, "");
+        m.append_message.structure = span_make(structure, sizeof structure);
+        peer_send(&h.honest.p, &m);
+    }
+    m = imap_ask(&h.honest, imap_append_commit(h.honest_session, new_id(), MESSAGES, "INBOX"));
+    CHECK(m.appended.status == IPC_OK);
+    for (unsigned k = 0; k < SESSIONS; k++)
+        sessions[k] = imap_login(&h.honest, ALICE, "secret", &m);
+    for (unsigned k = 0; k < SESSIONS; k++) {
+        m = (struct ipc_message){.type = IPC_TYPE_MESSAGE_LIST,
+                                 .tag = 1 + k,
+                                 .message_list = {.session = sessions[k],
+                                                  .mailbox = h.box,
+                                                  .ranges = ranges("1:*"),
+                                                  .fields = FIELDS_ALL,
+                                                  .count = 256}};
+        peer_send(&h.honest.p, &m);
+    }
+    usleep(2000 * 1000); /* the store answers as far as it will */
+    uint64_t bytes = 0;
+    for (unsigned k = 0; k < SESSIONS;) {
+        CHECK(peer_receive(&h.honest.p, &m));
+        if (m.type == IPC_TYPE_MAILBOX_NEWS)
+            continue;
+        CHECK(m.message_rows.status == IPC_OK);
+        for (uint32_t row = 0; row < m.message_rows.rows_count; row++)
+            bytes += m.message_rows.rows[row].structure.len;
+        k++;
+    }
+    CHECK(bytes > NET_CHANNEL_QUEUE_BYTES);
+    peer_done(&h.honest.p);
+}
+
 /* IMAP with and without TLS is one service with one limit; an app password opens what it is for. */
 static void case_logins(struct world *w)
 {
@@ -369,11 +415,9 @@ static void case_logins(struct world *w)
 int main(int argc, char **argv)
 {
     static const struct test_case cases[] = {
-        {"offences", OPEN, case_offences},
-        {"flood", OPEN, case_flood},
-        {"gone", OPEN, case_gone},
-        {"reading", OPEN, case_reading},
-        {"logins", OPEN "\nimap_max_sessions = 3", case_logins},
+        {"offences", OPEN, case_offences}, {"flood", OPEN, case_flood},
+        {"gone", OPEN, case_gone},         {"reading", OPEN, case_reading},
+        {"answers", OPEN, case_answers},   {"logins", OPEN "\nimap_max_sessions = 3", case_logins},
     };
     return run_cases(argc, argv, cases, sizeof cases / sizeof *cases);
 }

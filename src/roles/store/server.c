@@ -166,10 +166,19 @@ void server_message(struct server *sv, struct net_channel *c, const struct ipc_m
     handler(sv, p, m);
 }
 
+/* Who does not read the answers may not ask more, nor who has asked for so many that they might not be read.
+ */
+static void pause_or_resume(const struct peer *p)
+{
+    if (p->channel)
+        net_channel_pause(p->channel, net_channel_congested(p->channel) || p->reads >= SERVER_PEER_READS);
+}
+
 void server_drained(struct server *sv, struct net_channel *c)
 {
-    (void)sv;
-    net_channel_pause(c, false);
+    const struct peer *p = map_get(&sv->by_channel, channel_key(&c));
+    assert(p);
+    pause_or_resume(p);
 }
 
 void server_send(struct peer *p, const struct ipc_message *m)
@@ -180,7 +189,6 @@ void server_send(struct peer *p, const struct ipc_message *m)
     if (rc != BRANT_OK && p->channel) /* our own bug: the question stays unanswered */
         log_event(LOG_ERROR, "store-answer-lost", LOG_STR("message", ipc_type_name(m->type)),
                   LOG_STR("error", brant_err_text(rc)));
-    /* Who does not read the answers may not ask more. */
     if (p->channel && net_channel_congested(p->channel))
         net_channel_pause(p->channel, true);
 }
@@ -239,8 +247,15 @@ enum ipc_status server_status_of(int rc)
 
 bool server_read(struct server *sv, struct read_work *r)
 {
+    struct peer *p = server_peer(sv, r->peer);
     r->sv = sv;
-    return workers_submit(sv->readers, &r->work) == BRANT_OK;
+    if (workers_submit(sv->readers, &r->work) != BRANT_OK)
+        return false;
+    if (p) {
+        p->reads++;
+        pause_or_resume(p);
+    }
+    return true;
 }
 
 static void readers_done(void *context)
@@ -248,7 +263,12 @@ static void readers_done(void *context)
     struct server *sv = context;
     for (struct work *w; (w = workers_next(sv->readers)) != NULL;) {
         struct read_work *r = (struct read_work *)w;
+        struct peer *p = server_peer(sv, r->peer);
+        if (p)
+            p->reads--;
         r->finish(r);
+        if (p)
+            pause_or_resume(p);
     }
 }
 

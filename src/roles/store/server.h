@@ -29,6 +29,8 @@
 enum {
     SERVER_READERS = 2,
     SERVER_READS_MAX = 4096,  /* reads under way */
+    SERVER_PEER_READS = 48,   /* … of one channel, which then is asked to wait: their answers, however long,
+                                 find room in its queue */
     SERVER_STAGERS = 1,       /* threads that write large bodies */
     SERVER_STAGES_MAX = 4096, /* bodies waiting for one of them */
     SERVER_LOGINS_MAX = 256,  /* passwords being checked or made */
@@ -45,6 +47,7 @@ struct peer {
     uint64_t body_bytes;           /* memory held for its bodies and commits */
     uint64_t append_bytes;         /* memory held for what is being appended */
     uint64_t request_bytes;        /* memory held for the questions of its IMAP sessions */
+    size_t reads;                  /* under way */
     struct peer *next_dead;
 };
 
