@@ -844,6 +844,10 @@ static bool play_seed(uint64_t seed, bool log, unsigned *crashes)
     s->log = log;
     bench_init(&s->b, seed);
     s->b.config.segment_bytes = 16384u << rnd(s, 3);
+    if (rnd(s, 2)) { /* what is gone is soon forgotten */
+        s->b.config.gone_retention_ms = (int64_t)rnd(s, 2000);
+        s->b.config.trace_retention_ms = (int64_t)rnd(s, 2000);
+    }
     ok = play(s);
     if (!ok)
         printf("SEED %llu FAILED: %s\n", (unsigned long long)seed, s->failure);
