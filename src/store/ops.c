@@ -77,6 +77,8 @@ static int account_slice(struct store *st, struct dir_account *a, int64_t now_ms
     for (size_t i = 0; i < a->box_count; i++) {
         struct box_tally tally = {0};
 
+        if (!a->boxes[i]->messages)
+            continue;
         rc = account_gather(st, a->boxes[i], &rec.change, &tally);
         if (rc)
             return rc;

@@ -1,4 +1,5 @@
 /* Mailboxes, their names, uses and subscriptions. */
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -248,6 +249,98 @@ static void deleted_with_account(void **state)
     assert_true(bench_same_after_rebuild(b, true));
 }
 
+/* Of a mailbox that went nothing is left in the index, before compaction too; and its room is free at once.
+ */
+static void leaves_nothing(void **state)
+{
+    struct bench *b = *state;
+    struct dir_account *a = dir_account(&b->st->dir, alice);
+    struct store_range half = {1, 400}, all = {1, UINT32_MAX};
+    struct store_op op = {.kind = STORE_OP_COPY,
+                          .change = {.account = alice, .ranges = &all, .range_count = 1}};
+    uint64_t work;
+
+    deliver(b, 100);
+    assert_int_equal(bench_mailbox(b, STORE_MAILBOX_CREATE, alice, "work", "", &work), BRANT_OK);
+    op.change.target = work;
+    for (int i = 0; i < 12; i++)
+        assert_int_equal(bench_run(b, &op), BRANT_OK);
+    op = (struct store_op){.kind = STORE_OP_EXPUNGE,
+                           .change = {.account = alice, .mailbox = work, .ranges = &half, .range_count = 1}};
+    assert_int_equal(bench_run(b, &op), BRANT_OK);
+    assert_int_equal(a->messages, 900);
+    assert_int_equal(act(b, STORE_MAILBOX_DELETE, "work", ""), BRANT_OK);
+    bench_settle(b);
+    assert_int_equal(a->messages, 100);
+    assert_int_equal(a->used_bytes, 100);
+    assert_int_equal(index_query(b->reader->ix, INDEX_GONE_NTH, INDEX_N(work), INDEX_N(0), INDEX_N(0)),
+                     BRANT_OK);
+    assert_int_equal(index_row(b->reader->ix, INDEX_GONE_NTH), BRANT_ENOTFOUND);
+    assert_int_equal(index_query(b->reader->ix, INDEX_ENTRY_LOWEST, INDEX_N(work)), BRANT_OK);
+    assert_int_equal(index_row(b->reader->ix, INDEX_ENTRY_LOWEST), BRANT_ENOTFOUND);
+    settle_and_check(b, "INBOX");
+    assert_int_equal(dir_account(&b->st->dir, alice)->messages, 100);
+}
+
+/* Nothing in the journal is left of those that had them, and the clock stands still. */
+static void uidvalidity_is_not_given_twice(void **state)
+{
+    struct bench *b = *state;
+    struct store_mailbox_info info;
+    uint32_t last = 0;
+
+    for (int round = 0; round < 8; round++) {
+        b->now_ms = 1700000000000;
+        for (int i = 0; i < 5; i++) {
+            assert_int_equal(act(b, STORE_MAILBOX_CREATE, "x", ""), BRANT_OK);
+            assert_int_equal(store_mailbox_find(b->reader, alice, SPAN_LIT("x"), &info), BRANT_OK);
+            assert_true(info.uidvalidity > last);
+            last = info.uidvalidity;
+            assert_int_equal(act(b, STORE_MAILBOX_DELETE, "x", ""), BRANT_OK);
+        }
+        bench_settle(b);
+        for (int i = 0; i < round; i++) {
+            store_compact(b->st, true);
+            bench_settle(b);
+        }
+        assert_true(bench_same_after_rebuild(b, true));
+    }
+}
+
+static int count_step(void *ctx)
+{
+    ++*(uint64_t *)ctx;
+    return 0;
+}
+
+/* What the writer reads of an account that goes does not grow with the square of its mailboxes. */
+static void account_with_many(void **state)
+{
+    struct bench *b = *state;
+    struct store_range all = {1, UINT32_MAX};
+    struct store_op op = {.kind = STORE_OP_ACCOUNT_REMOVE,
+                          .account = {.address = SPAN_LIT("alice@brant.test")}};
+    struct store_op copy = {.kind = STORE_OP_COPY,
+                            .change = {.account = alice, .ranges = &all, .range_count = 1}};
+    uint64_t steps = 0;
+    char name[16];
+
+    deliver(b, 1);
+    for (int i = 0; i < 300; i++) {
+        (void)snprintf(name, sizeof name, "m%d", i);
+        assert_int_equal(bench_mailbox(b, STORE_MAILBOX_CREATE, alice, name, "", &copy.change.target),
+                         BRANT_OK);
+        assert_int_equal(bench_run(b, &copy), BRANT_OK);
+    }
+    bench_settle(b);
+    sqlite3_progress_handler(b->st->writer_ix->db, 10, count_step, &steps);
+    assert_int_equal(bench_run(b, &op), BRANT_OK);
+    bench_settle(b);
+    assert_null(dir_account(&b->st->dir, alice));
+    assert_in_range(steps, 1, 300 * 20);
+    assert_true(bench_same_after_rebuild(b, true));
+}
+
 static void defaults(void **state)
 {
     struct bench *b = *state;
@@ -359,6 +452,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(subscribed, setup, teardown),
         cmocka_unit_test_setup_teardown(deleted, setup, teardown),
         cmocka_unit_test_setup_teardown(deleted_with_account, setup, teardown),
+        cmocka_unit_test_setup_teardown(leaves_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(uidvalidity_is_not_given_twice, setup, teardown),
+        cmocka_unit_test_setup_teardown(account_with_many, setup, teardown),
         cmocka_unit_test_setup_teardown(defaults, setup, teardown),
         cmocka_unit_test_setup_teardown(very_many, setup, teardown),
         cmocka_unit_test(freed_names),
