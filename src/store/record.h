@@ -152,17 +152,17 @@ enum record_body {
     S(U64, modseq)                           \
     T(keywords, 4096) /* never used here */
 /* The full state of a mailbox, but for what its entries say. */
-#define RECORD_FIELDS_mailbox_state(S, B, T, L, V)                             \
-    S(U64, id)                                                                 \
-    S(U64, account)                                                            \
-    S(U8, state) /* REMOVING: out of the names, its mail is being removed */   \
-    T(name, 1024)                                                              \
-    S(U32, uidvalidity) /* not live: the highest that any was given by then */ \
-    S(U32, uidnext)                                                            \
-    S(U64, modseq)                                                             \
-    S(U64, gone_floor) /* tombstones up to this MODSEQ may be forgotten */     \
-    S(U32, removed_to) /* REMOVING: whatever has a UID up to this is gone */   \
-    S(U32, uses)       /* opaque bits */                                       \
+#define RECORD_FIELDS_mailbox_state(S, B, T, L, V)                            \
+    S(U64, id)                                                                \
+    S(U64, account)                                                           \
+    S(U8, state) /* REMOVING: out of the names, its mail is being removed */  \
+    T(name, 1024)                                                             \
+    S(U32, uidvalidity) /* REMOVED: the highest that any was given by then */ \
+    S(U32, uidnext)                                                           \
+    S(U64, modseq)                                                            \
+    S(U64, gone_floor) /* tombstones up to this MODSEQ may be forgotten */    \
+    S(U32, removed_to) /* REMOVING: whatever has a UID up to this is gone */  \
+    S(U32, uses)       /* opaque bits */                                      \
     T(keywords, 4096)  /* names of the flags from bit 8 on, space between */
 #define RECORD_FIELDS_mailboxes(S, B, T, L, V) L(mailbox_state, mailboxes, RECORD_ENTRIES_MAX)
 

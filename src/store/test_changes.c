@@ -338,6 +338,17 @@ static void appended(void **state)
     assert_int_equal(append(b, &op, m, 3, work, 400), BRANT_EREFUSED);
     assert_int_equal(store_mailbox_get(b->reader, alice, work, &info), BRANT_OK);
     assert_int_equal(info.messages, 4);
+    op = change(STORE_OP_COPY, &ALL, 1); /* nor are they copied; moved they are */
+    op.change.mailbox = work;
+    op.change.target = alice;
+    assert_int_equal(bench_run(b, &op), BRANT_EREFUSED);
+    assert_int_equal(op.seq, 0);
+    assert_int_equal(dir_account(&b->st->dir, alice)->messages, 4);
+    op.kind = STORE_OP_MOVE;
+    assert_int_equal(bench_run(b, &op), BRANT_OK);
+    assert_int_equal(op.change.changed, 4);
+    assert_int_equal(dir_account(&b->st->dir, alice)->messages, 4);
+    check(b);
 }
 
 static struct bench *bench_seeded(uint64_t seed)
