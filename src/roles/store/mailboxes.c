@@ -363,6 +363,9 @@ static void answer_open(struct peer *p, struct session *session, struct request_
         watches_clear(p->server, session);
     a->status = (uint8_t)server_status_of(r->rc);
     server_send(p, &m);
+    struct session_watch *watch = r->rc == BRANT_OK ? watches_of(session, o->info.mailbox) : NULL;
+    if (watch)
+        watches_answered(&p->server->watches, watch, o->info.modseq, false);
 }
 
 static void answer_find(struct peer *p, struct session *session, struct request_read *r)

@@ -145,6 +145,8 @@ static void answer_changes(struct peer *p, struct session *session, struct reque
     if (watch) /* a claim that was not told of is told of the next time */
         watch->recent_from = r->rc != BRANT_OK || x->c.more ? x->recent_from : 0;
     server_send(p, &m);
+    if (watch && r->rc == BRANT_OK)
+        watches_answered(&p->server->watches, watch, x->c.now_modseq, x->c.more);
 }
 
 void on_changes_read(struct server *sv, struct peer *p, const struct ipc_message *m)
@@ -168,8 +170,8 @@ void on_changes_read(struct server *sv, struct peer *p, const struct ipc_message
                                   .want_vanished = q->vanished,
                                   .vanished_modseq = q->vanished_modseq,
                                   .vanished_from = q->vanished_from};
-    if (watch) { /* what happens from here on is news again */
-        watch->told = false;
+    if (watch) {
+        watches_asked(watch);
         x->claims = !watch->read_only;
         x->recent_from = watch->recent_from;
     }

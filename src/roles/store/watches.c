@@ -67,11 +67,12 @@ static struct watched *next_queued(struct watches *w, uint64_t *ret_modseq)
 static void tell(struct watches *w, struct session_watch *watch, uint64_t modseq)
 {
     struct peer *p = server_peer(w->sv, watch->session->owner->channel);
-    if (watch->told || !p) {
+    if (watch->told || modseq <= watch->seen || !p) {
         w->gathered++;
         return;
     }
     watch->told = true;
+    watch->told_modseq = modseq;
     w->news++;
     server_send(p, &(struct ipc_message){.type = IPC_TYPE_MAILBOX_NEWS,
                                          .mailbox_news = {.session = watch->session->id,
@@ -86,6 +87,28 @@ static void deliver(void *context)
     for (struct watched *of; (of = next_queued(w, &modseq)) != NULL;)
         for (struct session_watch *watch = of->first; watch; watch = watch->next)
             tell(w, watch, modseq);
+}
+
+void watches_asked(struct session_watch *watch)
+{
+    watch->told = false;
+}
+
+void watches_answered(struct watches *w, struct session_watch *watch, uint64_t modseq, bool more)
+{
+    if (watch->slices > modseq)
+        watch->slices = modseq;
+    if (more)
+        return;
+    watch->seen = watch->slices;
+    watch->slices = UINT64_MAX;
+    if (watch->told && watch->told_modseq > watch->seen)
+        return; /* it will ask */
+    watch->told = false;
+    pthread_mutex_lock(&w->lock);
+    uint64_t newest = watch->of->modseq;
+    pthread_mutex_unlock(&w->lock);
+    tell(w, watch, newest);
 }
 
 void watches_init(struct watches *w, struct server *sv, struct map_key key)
@@ -159,7 +182,8 @@ int watches_set(struct server *sv, struct session *session, uint64_t mailbox, bo
         return rc;
     }
     struct session_watch *watch = mem_zalloc(sizeof *watch);
-    *watch = (struct session_watch){.of = of, .session = session, .read_only = read_only, .next = of->first};
+    *watch = (struct session_watch){
+        .of = of, .session = session, .read_only = read_only, .slices = UINT64_MAX, .next = of->first};
     if (of->first)
         of->first->prev = watch;
     of->first = watch;
