@@ -374,6 +374,31 @@ static void case_news(struct world *w)
     peer_done(&i.p);
 }
 
+/* Who asks just when something happens learns of it from the answer. To be told as well would be the last it
+ * hears: it has no reason to ask again, and is not told twice. */
+static void case_known_news(struct world *w)
+{
+    enum { ROUNDS = 200 };
+    struct imap i, j;
+    begin(w, &i);
+    imap_channel(w, 1, &j);
+    struct ipc_id a = alice(&i), b = alice(&j);
+    struct ipc_mailbox_opened o = imap_open(&j, b, "INBOX", false);
+    uint64_t modseq = o.modseq;
+    for (uint32_t k = 0; k < ROUNDS; k++) {
+        struct ipc_mailbox_row row;
+        CHECK(imap_append(&i, a, "INBOX", k + 1, 1, 300, NULL) == IPC_OK);
+        modseq = imap_changes(&j, b, o.mailbox, modseq, 1, false).modseq;
+        j.news = 0;
+        CHECK(imap_status(&j, b, "INBOX", &row) == IPC_OK);
+        CHECK(row.modseq == modseq && j.news == 0);
+    }
+    CHECK(imap_append(&i, a, "INBOX", ROUNDS + 1, 1, 300, NULL) == IPC_OK);
+    CHECK(imap_news(&j, b) > modseq);
+    peer_done(&j.p);
+    peer_done(&i.p);
+}
+
 /* ---- APPEND ---- */
 
 /* A client that files itself what the server has filed already. */
@@ -656,6 +681,7 @@ int main(int argc, char **argv)
         {"messages", OPEN, case_messages},
         {"slices", OPEN, case_slices},
         {"news", OPEN, case_news},
+        {"known_news", OPEN, case_known_news},
         {"append", OPEN, case_append},
         {"append_pressure", OPEN, case_append_pressure},
         {"restart", OPEN, case_restart},
