@@ -385,6 +385,67 @@ static void case_answers(struct world *w)
     peer_done(&h.honest.p);
 }
 
+/* Memory for bodies runs out; when some is free again, an APPEND goes on and is refused in the middle of
+ * that, because its session asks too much: the others that wait have their turn all the same. */
+static void case_waiting(struct world *w)
+{
+    enum { CHUNK = 65536, SMALL = 16384, SESSIONS = 130 };
+    static const uint8_t bytes[CHUNK];
+    static struct ipc_id sessions[SESSIONS];
+    struct hostile h = {.w = w};
+    struct ipc_message m;
+    begin(&h);
+    imap_fill(&h.honest, h.honest_session, "Archive", 6000);
+    struct ipc_mailbox_row row;
+    CHECK(imap_status(&h.honest, h.honest_session, "Archive", &row) == IPC_OK);
+    uint64_t archive = row.mailbox;
+    hostile_begin(&h);
+    for (unsigned k = 0; k < SESSIONS; k++) {
+        sessions[k] = new_id();
+        CHECK(session_open(&h.bad.p, sessions[k], IPC_SERVICE_IMAP, "127.0.0.1") == IPC_OK);
+    }
+    /* 511 of them, and four small ones, are all there is room for; the next ones wait. */
+    for (unsigned k = 0; k < 512 + 4; k++) {
+        size_t len = k < 4 ? SMALL : CHUNK;
+        m = (struct ipc_message){.type = IPC_TYPE_BODY_CHUNK,
+                                 .body_chunk = {sessions[k / 4], k, span_make(bytes, len)}};
+        peer_send(&h.bad.p, &m);
+    }
+    imap_append_body(&h.bad, h.session, 1, span_make(bytes, 4096));
+    m = (struct ipc_message){.type = IPC_TYPE_BODY_CHUNK,
+                             .body_chunk = {sessions[SESSIONS - 1], 1, span_make(bytes, 4096)}};
+    peer_send(&h.bad.p, &m);
+    m = imap_append_message(h.session, 1, 4096, 0, "");
+    peer_send(&h.bad.p, &m);
+    m = imap_append_commit(h.session, new_id(), 1, "INBOX");
+    m.tag = 500;
+    struct buf _cleanup_buf_ all;
+    buf_init(&all, 1 << 20);
+    CHECK(ipc_encode(&all, &m) == BRANT_OK);
+    for (unsigned k = 0; k < 4; k++) {
+        m = (struct ipc_message){.type = IPC_TYPE_MESSAGE_LIST,
+                                 .tag = 501 + k,
+                                 .message_list = {.session = h.session,
+                                                  .mailbox = archive,
+                                                  .ranges = ranges("1:*"),
+                                                  .flags_all = DRAFT, /* looks at all of them */
+                                                  .count = 256}};
+        CHECK(ipc_encode(&all, &m) == BRANT_OK);
+    }
+    m = (struct ipc_message){.type = IPC_TYPE_BODY_ABORT, .body_abort = {.session = sessions[0], .body = 0}};
+    CHECK(ipc_encode(&all, &m) == BRANT_OK);
+    peer_send_bytes(&h.bad.p, buf_span(&all));
+    for (unsigned answers = 0; answers < 5;) {
+        CHECK(peer_receive(&h.bad.p, &m));
+        if (m.tag == 500)
+            CHECK(m.appended.status == IPC_TRY_LATER);
+        answers += m.tag >= 500 && m.tag < 505;
+    }
+    CHECK(imap_status(&h.honest, h.honest_session, "INBOX", &row) == IPC_OK && row.messages == 3);
+    peer_done(&h.bad.p);
+    peer_done(&h.honest.p);
+}
+
 /* IMAP with and without TLS is one service with one limit; an app password opens what it is for. */
 static void case_logins(struct world *w)
 {
@@ -415,9 +476,13 @@ static void case_logins(struct world *w)
 int main(int argc, char **argv)
 {
     static const struct test_case cases[] = {
-        {"offences", OPEN, case_offences}, {"flood", OPEN, case_flood},
-        {"gone", OPEN, case_gone},         {"reading", OPEN, case_reading},
-        {"answers", OPEN, case_answers},   {"logins", OPEN "\nimap_max_sessions = 3", case_logins},
+        {"offences", OPEN, case_offences},
+        {"flood", OPEN, case_flood},
+        {"gone", OPEN, case_gone},
+        {"reading", OPEN, case_reading},
+        {"answers", OPEN, case_answers},
+        {"waiting", OPEN, case_waiting},
+        {"logins", OPEN "\nimap_max_sessions = 3", case_logins},
     };
     return run_cases(argc, argv, cases, sizeof cases / sizeof *cases);
 }

@@ -371,15 +371,18 @@ void arriving_work_done(struct server *sv, struct work *work)
 
 void arriving_retry(struct server *sv)
 {
-    struct arriving_body *last = sv->arriving.waiting ? sv->arriving.waiting->waiting_prev : NULL;
-    while (last) {
-        struct arriving_body *b = sv->arriving.waiting;
-        bool is_last = b == last;
+    struct arriving *all = &sv->arriving;
+    if (all->retrying || !all->waiting) /* what is refused in its turn frees memory: no turns within a turn */
+        return;
+    all->retrying = true;
+    const struct arriving_body *last = all->waiting->waiting_prev;
+    for (bool is_last = false; !is_last && all->waiting;) {
+        struct arriving_body *b = all->waiting;
+        is_last = b == last;
         wait_stop(b);
         pump(b); /* may wait again, at the end of the list */
-        if (is_last || !sv->arriving.waiting)
-            return;
     }
+    all->retrying = false;
 }
 
 static void tick(void *context)

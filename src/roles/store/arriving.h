@@ -27,6 +27,7 @@ struct arriving_body;
 struct arriving {
     struct map by_key;
     struct arriving_body *waiting; /* for memory or a thread; oldest first */
+    bool retrying;                 /* they have their turn just now */
     struct net_timer *timer;
     size_t count, received_waiting;
     struct server *sv;
