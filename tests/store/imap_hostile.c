@@ -404,6 +404,7 @@ static void case_waiting(struct world *w)
         sessions[k] = new_id();
         CHECK(session_open(&h.bad.p, sessions[k], IPC_SERVICE_IMAP, "127.0.0.1") == IPC_OK);
     }
+    struct ipc_id bob = imap_login(&h.bad, "bob@brant.test", "hunter2", &m);
     /* 511 of them, and four small ones, are all there is room for; the next ones wait. */
     for (unsigned k = 0; k < 512 + 4; k++) {
         size_t len = k < 4 ? SMALL : CHUNK;
@@ -419,9 +420,13 @@ static void case_waiting(struct world *w)
     peer_send(&h.bad.p, &m);
     m = imap_append_commit(h.session, new_id(), 1, "INBOX");
     m.tag = 500;
+    struct ipc_id append = m.append_commit.append;
+    peer_send(&h.bad.p, &m);
+    /* Of somebody else's nothing is told, not even that it is under way. */
+    m = imap_ask(&h.bad, (struct ipc_message){.type = IPC_TYPE_APPEND_ASK, .append_ask = {bob, append}});
+    CHECK(m.appended.status == IPC_TRY_LATER);
     struct buf _cleanup_buf_ all;
     buf_init(&all, 1 << 20);
-    CHECK(ipc_encode(&all, &m) == BRANT_OK);
     for (unsigned k = 0; k < 4; k++) {
         m = (struct ipc_message){.type = IPC_TYPE_MESSAGE_LIST,
                                  .tag = 501 + k,

@@ -449,10 +449,12 @@ void on_append_commit(struct server *sv, struct peer *p, const struct ipc_messag
 void on_append_ask(struct server *sv, struct peer *p, const struct ipc_message *m)
 {
     const struct ipc_append_ask *q = &m->append_ask;
-    if (!request_session(sv, p, &q->session))
+    struct session *session = request_session(sv, p, &q->session);
+    if (!session)
         return;
     struct append *a = map_get(&sv->appends.by_id, id_key(&q->append));
-    if (a && a->asker == 0) {
+    bool own = a && a->account == session->account;
+    if (own && a->asker == 0) {
         a->asker = p->sessions.channel;
         a->asker_tag = m->tag;
         return;
