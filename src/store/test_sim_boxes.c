@@ -56,12 +56,13 @@ struct sim {
     struct bench b;
     uint64_t seed, random, account;
     bool log, torn;
+    bool full; /* in this round the disk was */
     struct world now;
     uint32_t numbers, uidvalidity;
     struct flight flights[FLIGHT];
     size_t flying;
     const char *failure;
-    unsigned crashes;
+    unsigned crashes, refused; /* … for want of room */
 };
 
 static uint64_t rnd(struct sim *s, uint64_t below)
@@ -603,6 +604,8 @@ static bool answer_right(struct sim *s, const struct flight *f)
     if (s->log)
         printf("  %d: result %d, wanted %d, seq %llu\n", f->op.kind, f->op.result, f->want,
                (unsigned long long)f->op.seq);
+    if (f->op.result == BRANT_ENOSPACE && s->full)
+        return true;
     if (f->op.result != f->want)
         return failed(s, "another answer than expected");
     if (f->op.kind > STORE_OP_MOVE || f->op.kind < STORE_OP_FLAGS)
@@ -613,8 +616,9 @@ static bool answer_right(struct sim *s, const struct flight *f)
     return true;
 }
 
-/* What was not answered has happened or has not. Levels that were made above a name stand for themselves. */
-static bool adopt(struct sim *s, const struct flight *f)
+/* What was not answered has happened or has not, what was refused has not. Levels that were made above a name
+ * stand for themselves. */
+static bool adopt(struct sim *s, const struct flight *f, bool refused)
 {
     const struct dir_account *a = dir_account(&s->b.st->dir, s->account);
     bool before = false, after = false;
@@ -632,6 +636,8 @@ static bool adopt(struct sim *s, const struct flight *f)
         is_new = same_box(s, i, new);
         if (!is_old && !is_new)
             return failed(s, "a mailbox is as nobody made it");
+        if (!is_old && refused && old->exists)
+            return failed(s, "what was refused was done");
         if (f->moved >> i & 1 && is_old != is_new) {
             before |= is_old;
             after |= is_new;
@@ -697,6 +703,18 @@ static bool doubtful(const struct flight *f)
     return !f->answered || f->op.result == BRANT_EIO;
 }
 
+static bool adopt_refused(struct sim *s)
+{
+    for (size_t i = 0; i < s->flying; i++) {
+        if (s->flights[i].op.result != BRANT_ENOSPACE)
+            continue;
+        s->refused++;
+        if (!adopt(s, &s->flights[i], true))
+            return false;
+    }
+    return true;
+}
+
 static bool land(struct sim *s)
 {
     for (size_t i = 0; i < s->flying; i++) {
@@ -706,7 +724,7 @@ static bool land(struct sim *s)
             continue;
         if (!answer_right(s, f))
             return false;
-        for (unsigned k = 0; k < SLOTS && !f->want; k++) {
+        for (unsigned k = 0; k < SLOTS && !f->op.result; k++) {
             if (f->slots >> k & 1) {
                 s->now.boxes[k] = f->after.boxes[k];
                 s->now.subscribed[k] = f->after.subscribed[k];
@@ -720,10 +738,10 @@ static bool after_crash(struct sim *s)
 {
     if (s->log)
         printf("  crash\n");
-    if (!land(s) || !recover(s))
+    if (!land(s) || !recover(s) || !adopt_refused(s))
         return false;
     for (size_t i = 0; i < s->flying; i++) {
-        if (doubtful(&s->flights[i]) && !adopt(s, &s->flights[i]))
+        if (doubtful(&s->flights[i]) && !adopt(s, &s->flights[i], false))
             return false;
     }
     s->flying = 0;
@@ -771,9 +789,18 @@ static bool all_answered(const struct sim *s)
     return true;
 }
 
+/* For a while there is room for little more. */
+static void fill_disk(struct sim *s)
+{
+    s->full = rnd(s, 3) == 0;
+    if (s->full)
+        sim_disk_set_capacity(s->b.disk, sim_disk_used(s->b.disk) + 1 + rnd(s, rnd(s, 2) ? 100 : 50000));
+}
+
 static bool play_round(struct sim *s)
 {
     fly_some(s);
+    fill_disk(s);
     for (size_t i = 0; i < s->flying; i++) {
         if (!s->flights[i].answered)
             store_submit(s->b.st, &s->flights[i].op);
@@ -781,19 +808,22 @@ static bool play_round(struct sim *s)
     for (int i = 0; i < 2000 && !sim_disk_crashed(s->b.disk); i++) {
         if (all_answered(s) && rnd(s, 3) == 0)
             break;
+        if (i == 200)
+            sim_disk_set_capacity(s->b.disk, 0);
         s->b.now_ms++;
         (void)store_writer_step(s->b.st, s->b.now_ms);
         background(s);
     }
+    sim_disk_set_capacity(s->b.disk, 0);
     if (sim_disk_crashed(s->b.disk) || store_dead(s->b.st))
         return after_crash(s);
     if (!all_answered(s))
         return failed(s, "an operation is never answered");
-    if (!land(s))
-        return false;
-    s->flying = 0;
     sim_disk_crash_at(s->b.disk, 0);
     sim_disk_fail(s->b.disk, SIM_DISK_SYNC, 0);
+    if (!land(s) || !adopt_refused(s))
+        return false;
+    s->flying = 0;
     for (unsigned i = 0; i < SLOTS; i++) {
         if (s->now.boxes[i].exists &&
             !dir_box_named(dir_account(&s->b.st->dir, s->account), span_str(slot_names[i])))
@@ -834,7 +864,7 @@ static bool play(struct sim *s)
     return check_removed(s) && check_all(s) && check_index(s) && check_all(s);
 }
 
-static bool play_seed(uint64_t seed, bool log, unsigned *crashes)
+static bool play_seed(uint64_t seed, bool log, unsigned *crashes, unsigned *refused)
 {
     struct sim *s = mem_zalloc(sizeof *s);
     bool ok;
@@ -852,6 +882,7 @@ static bool play_seed(uint64_t seed, bool log, unsigned *crashes)
     if (!ok)
         printf("SEED %llu FAILED: %s\n", (unsigned long long)seed, s->failure);
     *crashes += s->crashes;
+    *refused += s->refused;
     bench_done(&s->b);
     free(s);
     return ok;
@@ -868,10 +899,11 @@ int main(void)
 {
     uint64_t one = env("SIM_SEED", 0), first = one ? one : env("SIM_FIRST", 1),
              count = one ? 1 : env("SIM_SEEDS", 100);
-    unsigned crashes = 0, bad = 0;
+    unsigned crashes = 0, refused = 0, bad = 0;
 
     for (uint64_t i = 0; i < count; i++)
-        bad += !play_seed(first + i, getenv("SIM_LOG") != NULL, &crashes);
-    printf("%llu seeds, %u crashes, %u seeds failed\n", (unsigned long long)count, crashes, bad);
+        bad += !play_seed(first + i, getenv("SIM_LOG") != NULL, &crashes, &refused);
+    printf("%llu seeds, %u crashes, %u operations refused by a full disk, %u seeds failed\n",
+           (unsigned long long)count, crashes, refused, bad);
     return bad != 0;
 }
