@@ -56,6 +56,11 @@ bool store_client_is_up(const struct store_client *c)
     return c->channel != NULL;
 }
 
+bool store_client_congested(const struct store_client *c)
+{
+    return c->channel && net_channel_congested(c->channel);
+}
+
 /* Calls one op of every peer that is there now. Peers leave, and none joins, while this runs. */
 static void each_peer(struct store_client *c, bool up)
 {

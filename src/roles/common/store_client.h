@@ -42,6 +42,8 @@ void store_client_up(struct store_client *c, struct net_channel *channel);
 void store_client_down(struct store_client *c);
 void store_client_message(struct store_client *c, const struct ipc_message *m);
 bool store_client_is_up(const struct store_client *c);
+/* So much waits to be sent that long questions had better wait until the channel has drained. */
+bool store_client_congested(const struct store_client *c);
 
 /* Joins; session ids are unique in the process. Leaves, which voids the question under way. */
 void store_peer_attach(struct store_peer *p, struct store_client *c, const struct ipc_id *session,

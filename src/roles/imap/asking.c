@@ -75,8 +75,11 @@ void imap_session_given(struct imap_session *s, int rc)
 
 void imap_session_question(struct imap_session *s, struct ipc_message *m)
 {
-    int rc = store_peer_ask(&s->edge.peer, m);
+    int rc;
 
+    if (store_client_congested(s->edge.shared->store))
+        return; /* it is asked when that has drained */
+    rc = store_peer_ask(&s->edge.peer, m);
     if (rc == BRANT_OK)
         s->sent = true;
     else if (rc != BRANT_ESTATE) /* it won't be any smaller the next time */

@@ -50,6 +50,12 @@ static void message(struct role *r, struct net_channel *c, const struct ipc_mess
         imap_session_offer_all(shared_of(r));
 }
 
+static void drained(struct role *r, struct net_channel *c)
+{
+    if (net_channel_peer_role(c) == IPC_ROLE_STORE)
+        imap_session_ask_all(shared_of(r));
+}
+
 static void drain(struct role *r, uint32_t deadline_ms)
 {
     (void)deadline_ms;
@@ -91,6 +97,7 @@ int main(int argc, char **argv)
         .channel_up = channel_up,
         .channel_down = channel_down,
         .message = message,
+        .drained = drained,
         .drain = drain,
         .status = status,
         .stop = stop,

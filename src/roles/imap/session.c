@@ -311,6 +311,13 @@ void imap_session_drain_all(struct imap_shared *shared)
     }
 }
 
+void imap_session_ask_all(struct imap_shared *shared)
+{
+    for (struct imap_session *s = shared->sessions; s; s = s->next)
+        if (s->wait == IMAP_WAIT_ANSWER)
+            imap_session_ask(s);
+}
+
 void imap_session_offer_all(struct imap_shared *shared)
 {
     for (struct imap_session *s = shared->sessions; s; s = s->next)

@@ -28,6 +28,8 @@ struct imap_shared {
 /* Takes over the connection. */
 void imap_session_start(struct imap_shared *shared, enum ipc_service service, const struct net_accepted *a);
 /* TLS can be had now, or no longer: what is offered from now on. */
+/* The channel to the store has drained: what waited for that is asked. */
+void imap_session_ask_all(struct imap_shared *shared);
 void imap_session_offer_all(struct imap_shared *shared);
 /* Asks every session to end behind the command it is carrying out. */
 void imap_session_drain_all(struct imap_shared *shared);

@@ -13,7 +13,7 @@
 
 #include "base/err.h"
 #include "os/clock.h"
-#include "roles/imap/session.h"
+#include "roles/imap/session_internal.h"
 
 /* ---- the role ---- */
 
@@ -153,9 +153,18 @@ static void stop(void *context)
     net_loop_stop(context);
 }
 
+static void role_drained(void *context, struct net_channel *c)
+{
+    struct bench *b = context;
+
+    (void)c;
+    imap_session_ask_all(b->shared);
+}
+
 static void store_comes(struct bench *b)
 {
-    static const struct net_channel_ops role_ops = {.message = to_role, .ended = channel_ended};
+    static const struct net_channel_ops role_ops = {
+        .message = to_role, .ended = channel_ended, .drained = role_drained};
     static const struct net_channel_ops store_ops = {.message = to_store, .ended = channel_ended};
     int pair[2];
 
@@ -551,6 +560,44 @@ static void a_restart_is_a_pause(void **state)
     teardown(&b);
 }
 
+/* A store that takes nothing for a while is not buried in questions. */
+static void a_congested_channel_is_not_asked(void **state)
+{
+    static const uint8_t bytes[IPC_CHUNK_MAX];
+    struct ipc_message chunk = {.type = IPC_TYPE_BODY_CHUNK,
+                                .body_chunk = {.bytes = span_make(bytes, sizeof bytes)}};
+    struct ipc_message_row row = {.uid = 1, .flags = IMAP_FLAG_SEEN, .modseq = 90, .size = 10};
+    struct ipc_message rows = {.type = IPC_TYPE_MESSAGE_ROWS,
+                               .message_rows = {.done_to = UINT32_MAX, .rows = &row, .rows_count = 1}};
+    unsigned chunks = 0;
+    struct bench b;
+
+    (void)state;
+    setup(&b);
+    log_in(&b);
+    open_inbox(&b);
+    net_channel_pause(b.store_end, true);
+    while (!net_channel_congested(b.role_end)) {
+        assert_int_equal(net_channel_send(b.role_end, &chunk), BRANT_OK);
+        chunks++;
+    }
+    settle(&b);
+    while (!net_channel_congested(b.role_end)) { /* what the socket took */
+        assert_int_equal(net_channel_send(b.role_end, &chunk), BRANT_OK);
+        chunks++;
+    }
+    say(&b, "f FETCH 1 FLAGS\r\n");
+    hear_nothing(&b);
+    assert_false(b.shared->sessions->sent);
+    net_channel_pause(b.store_end, false);
+    while (chunks-- > 0)
+        asked(&b, IPC_TYPE_BODY_CHUNK);
+    asked(&b, IPC_TYPE_MESSAGE_LIST);
+    answer(&b, rows);
+    hear(&b, "f OK");
+    teardown(&b);
+}
+
 static void what_is_in_doubt_is_not_done_twice(void **state)
 {
     struct bench b;
@@ -822,6 +869,7 @@ int main(void)
         cmocka_unit_test(news_reach_idle),
         cmocka_unit_test(news_of_a_mailbox_being_opened_are_kept),
         cmocka_unit_test(a_restart_is_a_pause),
+        cmocka_unit_test(a_congested_channel_is_not_asked),
         cmocka_unit_test(what_is_in_doubt_is_not_done_twice),
         cmocka_unit_test(a_store_that_stays_away_costs_the_command),
         cmocka_unit_test(messages_are_appended),
