@@ -357,6 +357,12 @@ class ImapLoad:
             thread.start()
             self.load.threads.append(thread)
 
+    def wait_for_looks(self, seconds):
+        """Until half of the users have looked since the last kill."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and sum(u.checked == self.kills.over for u in self.users) < len(self.users) // 2:
+            time.sleep(0.02)
+
     def finish(self):
         """The last look, at every byte, when nobody changes anything any more."""
         for user in self.users:

@@ -18,7 +18,7 @@ ALIASES = {"all@brant.test": MAILBOXES, "nested@brant.test": MAILBOXES}
 
 
 PATIENCE_S = 60
-ENOUGH = 30  # attempts between two kills, after which the load takes its time: each is verified in the end
+ENOUGH = 20  # attempts between two kills, after which the load takes its time: each is verified in the end
 TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 TLS.check_hostname, TLS.verify_mode = False, ssl.CERT_NONE
 
