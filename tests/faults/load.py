@@ -108,7 +108,7 @@ class Load:
         while not self.stop.is_set():
             try:
                 if self.counter > self.allowed:
-                    time.sleep(0.1)
+                    time.sleep(0.3)
                 job(rng)
             except TimeoutError:
                 self.surprised(f"{job.__name__}: no answer within {PATIENCE_S} s")
