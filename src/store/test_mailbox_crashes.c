@@ -176,7 +176,7 @@ static void keywords_scene(struct bench *b, unsigned point)
     struct store_range range[2] = {{1, 1}, {2, 2}};
     struct store_op ops[2];
     struct store_entry entries[2];
-    const char *keywords;
+    const char *kept;
     size_t count;
 
     for (uint8_t i = 1; i <= 2; i++)
@@ -195,8 +195,8 @@ static void keywords_scene(struct bench *b, unsigned point)
     cut(b, ops, 2, point);
     assert_int_equal(store_entries_list(b->reader, alice, 0, 0, entries, 2, &count), BRANT_OK);
     assert_int_equal(count, 2);
-    keywords = dir_mailbox(&b->st->dir, alice)->keywords;
-    table = keywords ? span_str(keywords) : SPAN_NONE;
+    kept = dir_mailbox(&b->st->dir, alice)->keywords;
+    table = kept ? span_str(kept) : SPAN_NONE;
     for (size_t i = 0; i < 2; i++) {
         uint64_t bits = entries[i].flags >> STORE_KEYWORD_SHIFT;
 

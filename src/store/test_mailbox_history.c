@@ -167,7 +167,7 @@ static void check_some(struct bench *b, uint64_t account, const struct model *m)
 
 static void check_uids(struct bench *b, uint64_t account, const struct model *m)
 {
-    struct store_range found[64];
+    struct store_range found[64] = {{0}};
     uint32_t first = roll(b, m->uidnext + 2), last = roll(b, 2) ? UINT32_MAX : first + roll(b, m->uidnext),
              done_to = first ? first - 1 : 0, uid = first;
 
@@ -190,7 +190,7 @@ static void check_uids(struct bench *b, uint64_t account, const struct model *m)
 /* As it was, or, where that is forgotten, the gaps. */
 static void check_vanished(struct bench *b, uint64_t account, const struct model *m)
 {
-    struct store_range ranges[16], found[64], rest[16];
+    struct store_range ranges[16], found[64] = {{0}}, rest[16];
     size_t count = random_ranges(b, m->uidnext, ranges), left = count;
     uint64_t modseq = random_modseq(b, m);
     bool gone[MODEL_MAX] = {0};
