@@ -1,5 +1,5 @@
 """brant-imap as it runs: both ports, several sessions on one mailbox, a store that is killed, drain and reload, the public
-scripts and the model."""
+scripts, and many clients at once."""
 import os
 import re
 import signal
@@ -339,7 +339,7 @@ def test_a_client_that_floods_and_never_reads_blocks_nobody(brantd):
         assert time.monotonic() - start < 10
 
 
-# ---- the public scripts and the model, on the real thing ----
+# ---- the public scripts, and many at once, on the real thing ----
 
 def tool(*args, timeout):
     done = subprocess.run([sys.executable, *args], capture_output=True, text=True, timeout=timeout)
@@ -356,8 +356,9 @@ def test_the_scripts_of_imaptest(brantd):
     assert re.search(r"\b0 failed", out), out
 
 
-def test_random_commands_from_three_connections_agree_with_the_model(brantd):
-    sequences = os.environ.get("BRANT_MODEL_SEQUENCES", "150")
-    out = tool(os.path.join(IMAP, "model.py"), "--server", f"127.0.0.1:{brantd.base + 143}", brantd.account(), PASSWORD,
-               "--sequences", sequences, timeout=1200)
-    assert f"{sequences} runs" in out
+def test_twenty_clients_at_once_believe_what_they_are_told(brantd):
+    """BRANT_STRESS_SECONDS for longer."""
+    out = tool(os.path.join(IMAP, "stress.py"), "--server", f"127.0.0.1:{brantd.base + 143}", brantd.account(), PASSWORD,
+               "--seconds", os.environ.get("BRANT_STRESS_SECONDS", "12"), timeout=1200)
+    commands = int(re.search(r"(\d+) commands of 20 clients", out)[1])
+    assert commands > 200 and out.endswith(" 0 wrong\n"), out
