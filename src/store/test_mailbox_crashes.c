@@ -120,6 +120,21 @@ static void append_is_whole(void **state)
     each(append_scene);
 }
 
+static void same_info(const struct store_mailbox_info *a, const struct store_mailbox_info *b)
+{
+    assert_int_equal(a->mailbox, b->mailbox);
+    assert_int_equal(a->uidvalidity, b->uidvalidity);
+    assert_int_equal(a->uidnext, b->uidnext);
+    assert_int_equal(a->modseq, b->modseq);
+    assert_int_equal(a->messages, b->messages);
+    assert_int_equal(a->bytes, b->bytes);
+    assert_int_equal(a->unseen, b->unseen);
+    assert_int_equal(a->deleted, b->deleted);
+    assert_int_equal(a->uses, b->uses);
+    assert_int_equal(a->recent, b->recent);
+    assert_int_equal(a->recent_from, b->recent_from);
+}
+
 /* The disk is full half-way: nothing happened, and the next one gets the same UIDs. */
 static void append_on_a_full_disk(void **state)
 {
@@ -146,7 +161,7 @@ static void append_on_a_full_disk(void **state)
             refused++;
             assert_int_equal(op.result, BRANT_ENOSPACE);
             assert_int_equal(store_mailbox_get(b.reader, alice, 0, &after), BRANT_OK);
-            assert_memory_equal(&before, &after, sizeof before);
+            same_info(&before, &after);
         }
         sim_disk_set_capacity(b.disk, 0);
         b.now_ms += 1000;
